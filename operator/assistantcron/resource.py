@@ -26,6 +26,8 @@ RUN_REQUEST = f"{GROUP}/run-requested-at"
 
 MAX_MESSAGE = 1024
 MAX_SLOTS = 10
+MAX_ACTIVE = 100
+MAX_TOKEN = 256
 
 
 def rfc3339(instant: datetime) -> str:
@@ -123,7 +125,7 @@ class Condition(_Model):
 class RequestAnswer(_Model):
     """What became of a `run-requested-at` token."""
 
-    token: Annotated[str, Field(max_length=1024)]
+    token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN)]
     time: Instant
     outcome: Literal["Started", "Skipped", "Missed", "Ignored"]
     run_id: Identifier | None = None
@@ -142,7 +144,7 @@ class Status(_Model):
     last_successful_time: Instant | None = None
     last_failed_time: Instant | None = None
     accounted_through: Instant | None = None
-    active: Annotated[tuple[ActiveRun, ...], Field(max_length=100)] = ()
+    active: Annotated[tuple[ActiveRun, ...], Field(max_length=MAX_ACTIVE)] = ()
     last_run: RunRecord | None = None
     runs: Annotated[tuple[RunRecord, ...], Field(max_length=40)] = ()
     slots: Annotated[tuple[SlotRecord, ...], Field(max_length=MAX_SLOTS)] = ()
@@ -197,8 +199,15 @@ class Resource:
             resource_version=meta["resourceVersion"],
             spec=body.get("spec") or {},
             status=status,
-            run_request=(meta.get("annotations") or {}).get(RUN_REQUEST),
+            run_request=_token((meta.get("annotations") or {}).get(RUN_REQUEST)),
         )
+
+
+def _token(text: str | None) -> str | None:
+    """The request's token as status can hold it: a long one stands there as its hash."""
+    if text and len(text) > MAX_TOKEN:
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return text or None
 
 
 @dataclass(frozen=True)
@@ -255,9 +264,10 @@ class DidNotRun:
 
 @dataclass(frozen=True)
 class Started:
-    """A run that the server has accepted, just now or in an earlier life of the operator."""
+    """A run that the server has accepted, just now or in an earlier life of the operator; `token`: it was asked for."""
 
     run: ActiveRun
+    token: str | None = None
 
 
 @dataclass(frozen=True)
