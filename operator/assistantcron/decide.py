@@ -8,7 +8,7 @@ start (`_overtaken`), then judge what is due by `RULES`, first match wins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assistantcron.errors import InvalidSpec
@@ -71,7 +71,7 @@ class View:
         """The runs in flight once `ended` and `found` are counted in; one that waits for a human is in flight."""
         ends = {end.run_id: end for end in self.ended}
         known = [run for run in self.resource.status.active if run.run_id not in ends or ends[run.run_id].awaiting]
-        marked = [replace_status(run) if run.run_id in ends else run for run in known]
+        marked = [run.model_copy(update={"status": "interrupted"}) if run.run_id in ends else run for run in known]
         return (*marked, *(found.run for found in self.found))
 
     def retry(self, slot: Slot) -> Retry | None:
@@ -179,8 +179,9 @@ def decide_invalid(resource: Resource, error: InvalidSpec, now: datetime) -> Dec
     facts: list[Fact] = [Health(ready=False, reason=error.reason, message=error.message, stalled=True)]
     status = resource.status
     if status.accounted_through is not None and status.observed_schedule is not None:
-        facts += _left_behind(resource, Schedule.from_text(status.observed_schedule), (), now)
-    facts.append(Accounted(now))
+        facts += [*_left_behind(resource, Schedule.from_text(status.observed_schedule), (), now), Accounted(now)]
+    if status.accounted_through is None:
+        facts.append(Accounted(now))
     if request := _unanswered(resource):
         facts.append(_ignored(request, now) if status.accounted_through is None else Answered(
             RequestAnswer(token=request, time=now, outcome="Missed", reason=error.reason, message=error.message)
@@ -292,7 +293,3 @@ def _ignored(token: str, now: datetime) -> Fact:
         )
     )
 
-
-def replace_status(run: ActiveRun) -> ActiveRun:
-    """The same run, waiting for a human."""
-    return run.model_copy(update={"status": "interrupted"})
