@@ -14,6 +14,7 @@ OPERATOR, UID, SLOT, ATTEMPT = "assistantcron", "assistantcron_uid", "assistantc
 NAMESPACE, NAME = "assistantcron_namespace", "assistantcron_name"
 TRIGGER, SCHEDULED_TIME = "assistantcron_trigger", "assistantcron_scheduled_time"
 CLAIM, DISPOSAL = "assistantcron_claim", "assistantcron_on_run_completed"
+FENCE, SPENT = "assistantcron_fence", "assistantcron_spent"
 
 _REFERENCE = re.compile(r"\$\$(?P<escaped>\([^)]*\))|\$\((?P<name>[A-Z_]+)\)")
 

@@ -1,0 +1,251 @@
+"""Exactly once: claim, check, start; or find what an earlier life has started (design §4).
+
+Called by `reconciler.py` for the one slot that `decide.py` asks for. The slot's thread, whose ID anybody can compute
+and which the server makes only once, is the lock. For a run on a given or own thread it is only the lock, and the run
+is found again there by our metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from assistantcron import payload
+from assistantcron.decide import Found
+from assistantcron.deployment import Deployment
+from assistantcron.errors import Conflict, NotFound, Refused, Transient, Unclear
+from assistantcron.records import Run, Thread
+from assistantcron.resource import ActiveRun, Resource, Slot, Trigger, own_thread, slot_thread
+from assistantcron.schedule import Schedule
+from assistantcron.spec import AssistantCronSpec
+
+TAKE_OVER = timedelta(seconds=10)
+"""Age from which another process's claim without a run is fenced: longer than a live one needs to start."""
+SETTLE = timedelta(seconds=60)
+"""How long an unclear start on a shared thread, where nothing can be fenced, is looked for before the next attempt."""
+_A_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be started, and where."""
+
+    resource: Resource
+    spec: AssistantCronSpec
+    schedule: Schedule
+    client: Deployment
+
+    @property
+    def shared_thread(self) -> str | None:
+        """The thread, given or own, that all runs use; None where each has its own."""
+        if self.spec.thread is None:
+            return None
+        return self.spec.thread.id or own_thread(self.resource.uid)
+
+
+class _Claim(Enum):
+    USABLE = "ours, and nothing was sent on it"
+    SPENT = "no run came of it, and none can come any more"
+
+
+class Starter:
+    """One per process: its token tells its own claims from others'."""
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        may_act: Callable[[], bool],
+        now: Callable[[], datetime],
+        spent: Callable[[Order, str], None],
+    ) -> None:
+        """`may_act()` is asked between claim and start: a process that has lost its leadership stops there.
+        `spent(order, thread_id)` is told of claims that nobody needs once the slot is recorded."""
+        self._token = token
+        self._may_act = may_act
+        self._now = now
+        self._spent = spent
+        self._posted: set[str] = set()
+        self._own_threads: set[str] = set()
+
+    async def start(self, order: Order, slot: Slot, *, fresh: bool) -> ActiveRun:
+        """Start the slot, or adopt its run. `fresh`: surely nobody has tried before.
+
+        Raises `Refused` (record it; `Conflict`: somebody else is using the thread), `Transient` (try again) or
+        `Unclear` (try again, not `fresh`).
+        """
+        attempt = 1
+        if not fresh:
+            claims = await order.client.search_threads({payload.UID: order.resource.uid, payload.SLOT: slot.name})
+            if claims:
+                last = max(claims, key=_attempt)
+                settled = await self._settle(order, last)
+                if isinstance(settled, ActiveRun):
+                    return settled
+                if settled is _Claim.USABLE:
+                    return await self._post(order, slot, _attempt(last))
+                attempt = _attempt(last) + 1
+        try:
+            await order.client.create_thread(
+                slot_thread(order.resource.uid, slot.name, attempt), self._metadata(order, slot, attempt)
+            )
+        except Conflict:
+            if fresh:
+                return await self.start(order, slot, fresh=False)
+            raise Unclear("another process is starting this slot", retry_after=1.0) from None
+        return await self._post(order, slot, attempt)
+
+    async def find(self, order: Order, since: datetime) -> tuple[Found, ...]:
+        """The runs that status may not know: those of slots claimed after `since`."""
+        wanted = {payload.UID: order.resource.uid, payload.OPERATOR: "run"}
+        found = []
+        # The margin is for the server's clock.
+        for claim in await order.client.search_threads(wanted, created_since=since - timedelta(minutes=5)):
+            settled = await self._settle(order, claim)
+            if isinstance(settled, ActiveRun):
+                found.append(Found(str(claim.metadata.get(payload.SLOT)), settled))
+        return tuple(found)
+
+    def _metadata(self, order: Order, slot: Slot, attempt: int) -> dict[str, Any]:
+        """The claim's: who, which slot, whose process, and whether the thread goes once the outcome is recorded."""
+        lock_only = order.shared_thread is not None
+        return {
+            **payload.slot_metadata(order.resource, slot, attempt),
+            payload.CLAIM: self._token,
+            payload.DISPOSAL: "delete" if lock_only or order.spec.deletes_threads else "keep",
+        }
+
+    async def _post(self, order: Order, slot: Slot, attempt: int) -> ActiveRun:
+        claim = slot_thread(order.resource.uid, slot.name, attempt)
+        shared = order.shared_thread
+        if order.spec.thread is not None and order.spec.thread.id is None:
+            await self._make_own_thread(order)
+        values = payload.variables(order.resource, slot, order.schedule.zone)
+        body = payload.run_body(order.spec, values, payload.slot_metadata(order.resource, slot, attempt))
+        if not self._may_act():
+            raise Transient("this process is not the leader any more", reason="NotLeader")
+        self._posted.add(claim)
+        try:
+            run = await order.client.create_run(
+                shared or claim, body, request_id=f"{order.resource.key}/{slot.name}"
+            )
+        except Unclear:
+            raise
+        except Transient:
+            self._posted.discard(claim)
+            raise
+        except Refused as error:
+            cause = await self._explain(order, claim, error)
+            if not isinstance(cause, Unclear):
+                self._spent(order, claim)
+            raise cause from None
+        self._posted.discard(claim)
+        return _active(run, slot.time, slot.trigger, attempt)
+
+    async def _explain(self, order: Order, claim: str, error: Refused) -> Refused | Unclear:
+        """What a refused start means. Servers answer alike for a missing thread, a busy one and a missing assistant."""
+        if isinstance(error, NotFound | Conflict):
+            thread = order.shared_thread or claim
+            try:
+                await order.client.thread(thread)
+            except NotFound:
+                self._own_threads.discard(thread)
+                if thread == claim:
+                    return Unclear("the slot's claim was taken away")
+                return Refused(f"thread {thread} does not exist on the deployment", reason="ThreadNotFound")
+            if isinstance(error, Conflict):
+                if thread == claim:
+                    return Unclear("a run is on the slot's thread already")
+                return Conflict("somebody else was using the thread", reason="ThreadBusy")
+        if isinstance(error, NotFound) or "nvalid assistant" in error.message:
+            return Refused(f"the deployment has no assistant {order.spec.assistant}", reason="AssistantNotFound")
+        return error
+
+    async def _make_own_thread(self, order: Order) -> None:
+        uid = order.resource.uid
+        thread = own_thread(uid)
+        if thread not in self._own_threads:
+            key = order.resource.key
+            metadata = {
+                payload.OPERATOR: "own",
+                payload.UID: uid,
+                payload.NAMESPACE: key.namespace,
+                payload.NAME: key.name,
+            }
+            await order.client.create_thread(thread, metadata, if_exists="do_nothing")
+            self._own_threads.add(thread)
+
+    async def _settle(self, order: Order, claim: Thread) -> ActiveRun | _Claim:
+        """What became of a claim: its run, or that it may be used, or that it is spent."""
+        if (adopted := await self._adopt(order, claim)) is not None:
+            return adopted
+        if claim.metadata.get(payload.SPENT):
+            return _Claim.SPENT
+        mine = claim.metadata.get(payload.CLAIM) == self._token
+        if mine and claim.thread_id not in self._posted:
+            return _Claim.USABLE
+        age = self._now() - claim.created_at
+        patience = SETTLE if order.shared_thread else timedelta(0) if mine else TAKE_OVER
+        if age < patience:
+            wait = min((patience - age).total_seconds(), TAKE_OVER.total_seconds())
+            raise Unclear("the slot's start is not clear yet: waiting for its run to appear", retry_after=wait)
+        if order.shared_thread is None:
+            # The fence: while it is pending, a late original is refused. Reading alone would let that land between
+            # the look and the next attempt (measured: 3 doubled of 240 slots; with the fence 0).
+            fence = await self._fence(order, claim)
+            if (adopted := await self._adopt(order, claim)) is not None:
+                if fence is not None:
+                    await order.client.cancel_run(claim.thread_id, fence.run_id)
+                return adopted
+        await order.client.update_thread(claim.thread_id, {payload.SPENT: True, payload.DISPOSAL: "delete"})
+        self._posted.discard(claim.thread_id)
+        self._spent(order, claim.thread_id)
+        return _Claim.SPENT
+
+    async def _fence(self, order: Order, claim: Thread) -> Run | None:
+        body = {
+            "assistant_id": order.spec.assistant,
+            "input": {},
+            "metadata": {payload.FENCE: True},
+            "multitask_strategy": "reject",
+            "after_seconds": _A_DAY,
+        }
+        try:
+            return await order.client.create_run(claim.thread_id, body, request_id=f"{order.resource.key}/fence")
+        except Conflict:
+            return None
+
+    async def _adopt(self, order: Order, claim: Thread) -> ActiveRun | None:
+        """The claim's run, if the server has one: the oldest, for a person's resume run inherits our metadata."""
+        uid, slot = claim.metadata.get(payload.UID), claim.metadata.get(payload.SLOT)
+        try:
+            runs = await order.client.runs(order.shared_thread or claim.thread_id)
+        except NotFound:
+            return None
+        for run in runs:
+            ours = (run.metadata.get(payload.UID), run.metadata.get(payload.SLOT)) == (uid, slot)
+            if ours and not run.metadata.get(payload.FENCE):
+                self._posted.discard(claim.thread_id)
+                trigger = Trigger(claim.metadata.get(payload.TRIGGER, Trigger.SCHEDULE))
+                scheduled = datetime.fromisoformat(str(claim.metadata[payload.SCHEDULED_TIME]))
+                return _active(run, scheduled, trigger, _attempt(claim))
+        return None
+
+
+def _attempt(claim: Thread) -> int:
+    attempt = claim.metadata.get(payload.ATTEMPT)
+    return attempt if isinstance(attempt, int) and attempt > 0 else 1
+
+
+def _active(run: Run, scheduled: datetime, trigger: Trigger, attempt: int) -> ActiveRun:
+    return ActiveRun(
+        run_id=run.run_id,
+        thread_id=run.thread_id,
+        scheduled_time=scheduled,
+        start_time=run.created_at,
+        trigger=trigger,
+        attempt=attempt,
+    )
