@@ -20,7 +20,6 @@ from assistantcron.resource import (
     DidNotRun,
     Ended,
     Fact,
-    Health,
     RequestAnswer,
     Resource,
     Slot,
@@ -61,7 +60,6 @@ class View:
     resource: Resource
     spec: AssistantCronSpec
     schedule: Schedule
-    health: Health
     ended: tuple[Ended, ...] = ()
     found: tuple[Found, ...] = ()
     retries: tuple[Retry, ...] = ()
@@ -142,30 +140,35 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+def due(view: View, now: datetime) -> tuple[Slot, ...]:
+    """What asks to be started at `now`: the newest slot that has come and is not accounted for, and a request."""
+    since, _ = _since(view, now)
+    newest = None if view.spec.suspend else view.schedule.last_through(now, after=since)
+    slots = [] if newest is None else [Slot(newest)]
+    if request := _request(view, now):
+        slots.append(request)
+    return tuple(slots)
+
+
 def decide(view: View, now: datetime) -> Decision:
     """Judge everything that is due at `now` (aware UTC)."""
-    since, facts = _since(view, now)
-    facts = [view.health, *view.ended, *facts]
-    candidates: list[Slot] = []
+    since, left = _since(view, now)
+    slots = due(view, now)
+    facts: list[Fact] = [*view.ended, *left]
     if not view.spec.suspend:
-        newest = view.schedule.last_through(now, after=since)
-        overtaken = list(_overtaken(view, since, newest))
-        facts += overtaken
-        if newest is not None and not any(isinstance(f, Started) and f.run.scheduled_time == newest for f in overtaken):
-            candidates.append(Slot(newest))
-    request = _request(view, now)
-    facts += [Started(f.run, request.token) for f in view.found if request and f.slot_name == request.name]
-    if request and all(f.slot_name != request.name for f in view.found):
-        if now - request.time > REQUEST_PATIENCE and (retry := view.retry(request)):
-            facts.append(did_not_start(request, "Missed", retry.reason, retry.message, now))
-        else:
-            candidates.append(request)
-
+        facts += _overtaken(view, since, next((slot.time for slot in slots if slot.token is None), None))
     wakes = [] if view.spec.suspend else [view.schedule.next_after(now)]
-    for slot in candidates:
+    for slot in slots:
+        if ran := next((found.run for found in view.found if found.slot_name == slot.name), None):
+            facts.append(Started(ran, slot.token))
+            continue
+        retry = view.retry(slot)
+        if slot.token is not None and retry and now - slot.time > REQUEST_PATIENCE:
+            facts.append(did_not_start(slot, "Missed", retry.reason, retry.message, now))
+            continue
         verdict = next(filter(None, (rule(view, slot, now) for rule in RULES)), None)
         if verdict is None:
-            # One start a pass: the next candidate is judged when this one is in status.
+            # One start a pass: what else is due is judged when this one is in status.
             return Decision(tuple(facts), slot, now)
         if isinstance(verdict, Wait):
             wakes.append(verdict.until)
@@ -176,7 +179,7 @@ def decide(view: View, now: datetime) -> Decision:
 
 def decide_invalid(resource: Resource, error: InvalidSpec, now: datetime) -> Decision:
     """A spec that cannot be obeyed: nothing is armed, a person must act, and a request is answered with that."""
-    facts: list[Fact] = [Health(ready=False, reason=error.reason, message=error.message, stalled=True)]
+    facts: list[Fact] = []
     status = resource.status
     if status.accounted_through is not None and status.observed_schedule is not None:
         facts += [*_left_behind(resource, Schedule.from_text(status.observed_schedule), (), now), Accounted(now)]
@@ -234,11 +237,11 @@ def _left_behind(resource: Resource, old: Schedule, retries: Sequence[Retry], no
 
 
 def _overtaken(view: View, since: datetime, newest: datetime | None) -> Iterator[Fact]:
-    """Slots before the newest that is due: those that ran after all, and those that never will."""
+    """Slots before `newest`, which is due: those that ran after all, and those that never will."""
     cursor = since
     for found in sorted(view.found, key=lambda f: f.run.scheduled_time):
         at = found.run.scheduled_time
-        if found.slot_name == Slot(at).name and at > cursor:
+        if found.slot_name == Slot(at).name and cursor < at and at != newest:
             yield from _missed(view.schedule, cursor, at, view.retries)
             yield Started(found.run)
             cursor = at

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from assistantcron.errors import AssistantCronError, NotFound
 from assistantcron.payload import OPERATOR
 from assistantcron.records import Run, Thread
-from assistantcron.resource import ActiveRun, Ended, Key, Outcome, Resource
+from assistantcron.resource import ActiveRun, Ended, Key, Outcome, Resource, claim_thread
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +40,15 @@ class Reader(Protocol):
     async def runs(self, thread_id: str) -> list[Run]: ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Followed:
+    """A run in flight, and the client that it was started with: an edit may have moved the resource elsewhere since."""
+
     key: Key
     client: Reader
-    runs: dict[str, ActiveRun]
+    run: ActiveRun
     shared: bool
-    """Whether the runs use a thread that others may use, too."""
-    ended: dict[str, Ended] = field(default_factory=dict)
+    """Whether it uses a thread that others may use, too."""
 
 
 class Follower:
@@ -57,35 +58,48 @@ class Follower:
         """`changed(key)` is called when a run of it has ended or begun to wait for a human."""
         self._changed = changed
         self._now = now
-        self._followed: dict[str, _Followed] = {}
+        self._followed: dict[str, dict[str, _Followed]] = {}
+        self._ended: dict[str, Ended] = {}
 
     def __len__(self) -> int:
-        return sum(len(entry.runs) for entry in self._followed.values())
+        return sum(len(runs) for runs in self._followed.values())
 
-    def follow(self, resource: Resource, client: Reader, runs: Iterable[ActiveRun], *, shared: bool) -> None:
-        """These are the runs in flight now; ends of others are forgotten, for status has them."""
-        in_flight = {run.run_id: run for run in runs}
-        if not in_flight:
-            self._followed.pop(resource.uid, None)
-            return
-        old = self._followed.get(resource.uid)
-        ended = {run_id: end for run_id, end in old.ended.items() if run_id in in_flight} if old else {}
-        # An end that status has already (a pause) must not hide the next one.
-        ended = {i: end for i, end in ended.items() if not (end.awaiting and in_flight[i].status == "interrupted")}
-        self._followed[resource.uid] = _Followed(resource.key, client, in_flight, shared, ended)
+    def follow(self, resource: Resource, client: Reader) -> None:
+        """Follow the runs that are active in the resource's status, and no others of it."""
+        status, uid = resource.status, resource.uid
+        old = self._followed.pop(uid, {})
+        for run in status.active:
+            before = old.pop(run.run_id, None)
+            shared = run.thread_id != claim_thread(uid, run, status)
+            followed = _Followed(resource.key, before.client if before else client, run, shared)
+            self._followed.setdefault(uid, {})[run.run_id] = followed
+            if before and before.run.status != run.status:
+                # The pause is in status: it must not hide the end.
+                self._ended.pop(run.run_id, None)
+        for run_id in old:
+            self._ended.pop(run_id, None)
+
+    def client(self, uid: str) -> Reader | None:
+        """The client of the resource's newest run in flight."""
+        runs = self._followed.get(uid)
+        return list(runs.values())[-1].client if runs else None
 
     def forget(self, uid: str) -> None:
         """Stop following the resource's runs."""
-        self._followed.pop(uid, None)
+        for run_id in self._followed.pop(uid, {}):
+            self._ended.pop(run_id, None)
 
     def ended(self, uid: str) -> tuple[Ended, ...]:
-        """What has been seen to end since `follow`."""
-        return tuple(self._followed[uid].ended.values()) if uid in self._followed else ()
+        """What has been seen to end, and is not yet in the status that was followed last."""
+        return tuple(self._ended[run_id] for run_id in self._followed.get(uid, {}) if run_id in self._ended)
 
     async def look(self, uid: str) -> None:
-        """Read the resource's runs now: a slot is not to be skipped for a run that has just ended."""
-        if (entry := self._followed.get(uid)) is not None:
-            await asyncio.gather(*(self._observe(entry, run) for run in entry.runs.values()))
+        """Read the resource's runs now: a slot is not to be skipped for a run that has just ended.
+
+        Raises what the client raises.
+        """
+        runs = self._followed.get(uid, {}).values()
+        await asyncio.gather(*(self._observe(one) for one in runs if one.run.run_id not in self._ended))
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -93,51 +107,46 @@ class Follower:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             sweep += 1
-            clients = {id(entry.client): entry.client for entry in self._followed.values()}
-            await asyncio.gather(
-                *(self._sweep(client, waiting_too=sweep % WAITING_EVERY == 0) for client in clients.values())
-            )
+            await asyncio.gather(*(self._sweep(*group) for group in self._due(waiting_too=sweep % WAITING_EVERY == 0)))
 
-    async def _sweep(self, client: Reader, *, waiting_too: bool) -> None:
-        entries = [entry for entry in self._followed.values() if entry.client is client]
-        due = [
-            (entry, run)
-            for entry in entries
-            for run in entry.runs.values()
-            if run.run_id not in entry.ended and (waiting_too or run.status is None)
-        ]
-        if not due:
-            return
+    def _due(self, *, waiting_too: bool) -> list[tuple[Reader, list[_Followed]]]:
+        """The runs to look at, by client."""
+        groups: dict[int, tuple[Reader, list[_Followed]]] = {}
+        for runs in self._followed.values():
+            for one in runs.values():
+                if one.run.run_id not in self._ended and (waiting_too or one.run.status is None):
+                    groups.setdefault(id(one.client), (one.client, []))[1].append(one)
+        return list(groups.values())
+
+    async def _sweep(self, client: Reader, due: list[_Followed]) -> None:
         try:
             busy: set[str] = set()
-            if any(not entry.shared for entry, _ in due):
-                found = await client.search_threads({OPERATOR: "run"}, status="busy")
-                busy = {thread.thread_id for thread in found}
-            await asyncio.gather(*(self._observe(entry, run) for entry, run in due if run.thread_id not in busy))
+            if not all(one.shared for one in due):
+                busy = {thread.thread_id for thread in await client.search_threads({OPERATOR: "run"}, status="busy")}
+            await asyncio.gather(*(self._observe(one) for one in due if one.shared or one.run.thread_id not in busy))
         except AssistantCronError as error:
             log.warning("cannot see how runs are doing: %s", error.message, extra={"reason": error.reason})
 
-    async def _observe(self, entry: _Followed, run: ActiveRun) -> None:
-        end = await self._end_of(entry, run)
-        if end is None or (end.awaiting and run.status == "interrupted"):
-            return
-        entry.ended[run.run_id] = end
-        self._changed(entry.key)
+    async def _observe(self, one: _Followed) -> None:
+        end = await self._end_of(one, one.run)
+        if end is not None and not (end.awaiting and one.run.status == "interrupted"):
+            self._ended[end.run_id] = end
+            self._changed(one.key)
 
-    async def _end_of(self, entry: _Followed, run: ActiveRun) -> Ended | None:
+    async def _end_of(self, one: _Followed, run: ActiveRun) -> Ended | None:
         """None while it goes on."""
         try:
-            last = await entry.client.run(run.thread_id, run.run_id)
+            last = await one.client.run(run.thread_id, run.run_id)
             if last.status not in FINAL:
                 return None
-            thread = await entry.client.thread(run.thread_id)
+            thread = await one.client.thread(run.thread_id)
             waits = thread.status == "interrupted" and last.status == "success"
-            if run.status == "interrupted" or waits or (thread.status == "busy" and not entry.shared):
-                runs = await entry.client.runs(run.thread_id)
+            if run.status == "interrupted" or waits or (thread.status == "busy" and not one.shared):
+                runs = await one.client.runs(run.thread_id)
                 # A person resumes with a run of their own; on a shared thread others' runs come as well,
                 # so there only what follows a pause that we have seen is taken for its end.
-                later = runs if run.status == "interrupted" or not entry.shared else [last]
-                last = [one for one in later if one.created_at >= last.created_at][-1]
+                later = runs if run.status == "interrupted" or not one.shared else [last]
+                last = [r for r in later if r.created_at >= last.created_at][-1]
                 waits = thread.status == "interrupted" and last.status == "success" and last.run_id == runs[-1].run_id
         except NotFound:
             return Ended(run.run_id, "lost", self._now(), "run or thread was deleted before the end was seen")

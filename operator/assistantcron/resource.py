@@ -240,6 +240,19 @@ def own_thread(uid: str) -> str:
     return str(uuid5(UUID(uid), "own-thread"))
 
 
+def claim_thread(uid: str, run: ActiveRun, status: Status) -> str | None:
+    """The slot thread of a run in status; None for a request that a newer one has replaced there.
+
+    A run on a given or own thread has another `threadId` than this: there the claim is only the lock.
+    """
+    if run.trigger is Trigger.SCHEDULE:
+        return slot_thread(uid, Slot(run.scheduled_time).name, run.attempt)
+    request = status.last_run_request
+    if request is None or request.run_id != run.run_id:
+        return None
+    return slot_thread(uid, Slot(run.scheduled_time, request.token).name, run.attempt)
+
+
 # Facts: what one pass found out. Folding the same fact twice changes nothing more.
 
 

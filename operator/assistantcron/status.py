@@ -39,27 +39,31 @@ class Frame:
     generation: int
     schedule: Schedule | None
     suspended: bool
-    successful_runs_history_limit: int
-    failed_runs_history_limit: int
     now: datetime
+    successful_runs_history_limit: int = 3
+    failed_runs_history_limit: int = 3
 
 
-def fold(old: Status, facts: Iterable[Fact], frame: Frame) -> Status:
-    """The status after these facts; equal to `old` when they bring nothing new."""
-    new = old
+def fold(old: Status, facts: Iterable[Fact], frame: Frame) -> tuple[Status, tuple[Fact, ...]]:
+    """The status after these facts, equal to `old` when they bring nothing new; and those that were news."""
+    new, news = old, []
     for fact in facts:
-        new = _apply(new, fact, frame)
-    armed = frame.schedule is not None and not frame.suspended and new.accounted_through is not None
-    return _with(
+        after = _apply(new, fact, frame)
+        if after != new and not isinstance(fact, Accounted | Health):
+            news.append(fact)
+        new = after
+    upcoming = None
+    if frame.schedule is not None and not frame.suspended and new.accounted_through is not None:
+        upcoming = frame.schedule.next_after(new.accounted_through)
+    new = _with(
         new,
         observed_generation=frame.generation,
         observed_schedule=None if frame.schedule is None else str(frame.schedule),
-        next_schedule_time=frame.schedule.next_after(new.accounted_through)
-        if armed and frame.schedule and new.accounted_through
-        else None,
+        next_schedule_time=upcoming,
         conditions=_conditions(new, frame),
         runs=_trimmed(new.runs, frame),
     )
+    return new, tuple(news)
 
 
 def _with(status: Status, **changes: Any) -> Status:  # noqa: ANN401 - one value per field, each of its own type

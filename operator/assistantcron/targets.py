@@ -57,6 +57,10 @@ class Targets:
         new = await self.client(key, spec)
         return None if new is old else new
 
+    def clients(self) -> tuple[Deployment, ...]:
+        """Those in use so far."""
+        return tuple(self._clients.values())
+
     async def close(self) -> None:
         """Close all connections."""
         for client in self._clients.values():

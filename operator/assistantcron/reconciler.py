@@ -1,0 +1,192 @@
+"""One pass over one resource: observe → decide → act → fold → write the status once → next wake.
+
+`scheduler.py` calls `look(key)`. What is decided stands in `decide.py`, how a slot is started once in `starter.py`,
+what a status becomes in `status.py`, how it is written in `recorder.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from assistantcron.decide import Decision, Found, Retry, View, decide, decide_invalid, did_not_start, due
+from assistantcron.deployment import Deployment
+from assistantcron.errors import AssistantCronError, Conflict, InvalidSpec, Refused, Transient, Unclear
+from assistantcron.follower import Follower
+from assistantcron.lookups import KEPT_BAD, Lookups
+from assistantcron.recorder import Recorder
+from assistantcron.resource import Fact, Health, Key, Resource, Slot, Started
+from assistantcron.schedule import Schedule
+from assistantcron.spec import AssistantCronSpec, parse_spec
+from assistantcron.starter import Order, Starter
+from assistantcron.status import Frame, fold
+from assistantcron.table import Memory, Table
+from assistantcron.targets import Targets
+
+log = logging.getLogger("assistantcron")
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
+SUSPENDED = Health(ready=True, reason="Suspended", message="no slot starts while spec.suspend is true")
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """The parts that a pass uses; `wake(key, at)` asks for another one."""
+
+    table: Table
+    targets: Targets
+    lookups: Lookups
+    starter: Starter
+    follower: Follower
+    recorder: Recorder
+    wake: Callable[[Key, datetime], None]
+    now: Callable[[], datetime]
+
+    async def look(self, key: Key) -> None:
+        """Bring one resource up to date. Raises nothing for what its author or its deployment got wrong."""
+        memory = self.table.get(key)
+        if memory is None:
+            return
+        try:
+            await self._pass(memory)
+        except Transient as error:
+            log.warning("will look again: %s", error.message, extra={"namespace": key.namespace, "cron": key.name})
+            self.wake(key, self.now() + timedelta(seconds=FIRST_BACKOFF + random.random()))
+
+    def gone(self, memory: Memory) -> None:
+        """The resource was deleted: no more runs; what is in flight is let end."""
+        uid = memory.resource.uid
+        self.recorder.deleted(memory.resource, self.follower.client(uid))
+        self.follower.forget(uid)
+
+    def interrupted(self, key: Key) -> None:
+        """A pass broke off in the middle."""
+        if (memory := self.table.get(key)) is not None:
+            memory.unsure = True
+
+    async def _pass(self, memory: Memory) -> None:
+        resource, now = memory.resource, self.now()
+        try:
+            spec = parse_spec(resource.spec)
+            schedule = Schedule.parse(spec.expressions, spec.time_zone)
+        except InvalidSpec as error:
+            frame = Frame(resource.generation, None, suspended=False, now=now)
+            health = Health(ready=False, reason=error.reason, message=error.message, stalled=True)
+            await self.recorder.record(memory, [health, *decide_invalid(resource, error, now).facts], frame, None)
+            return
+        frame = Frame(
+            resource.generation,
+            schedule,
+            spec.suspend,
+            now,
+            spec.successful_runs_history_limit,
+            spec.failed_runs_history_limit,
+        )
+        if memory.facts:
+            resource = replace(resource, status=fold(resource.status, memory.facts, frame)[0])
+        client, health = await self._deployment(resource, spec)
+        view = View(resource, spec, schedule, retries=tuple(memory.retries.values()))
+        try:
+            view = await self._observe(memory, view, client)
+            decision = decide(view, now)
+        except AssistantCronError as error:
+            # Not knowing what runs, nothing may be started or skipped.
+            for slot in due(view, now):
+                self._postpone(memory, slot, error)
+            decision = Decision(self.follower.ended(resource.uid))
+        facts = list(decision.facts)
+        if decision.start is not None:
+            facts += await self._start(memory, view, client or health, decision.start)
+        if memory.retries:
+            last = max(memory.retries.values(), key=lambda retry: retry.slot.time)
+            health = Health(ready=False, reason=last.reason, message=f"the deployment: {last.message}")
+        facts.append(health)
+        if await self.recorder.record(memory, facts, frame, client):
+            self._look_forward(memory, client, decision, health)
+
+    async def _deployment(self, resource: Resource, spec: AssistantCronSpec) -> tuple[Deployment | None, Health]:
+        """The client of the resource's deployment, and whether that and what it is to run are known good."""
+        try:
+            client = await self.targets.client(resource.key, spec)
+        except AssistantCronError as error:
+            passing = isinstance(error, Transient)
+            return None, Health(ready=False, reason=error.reason, message=error.message, stalled=not passing)
+        health = await self.lookups.health(client, spec.assistant, spec.thread.id if spec.thread else None)
+        return client, SUSPENDED if spec.suspend and health.ready else health
+
+    async def _observe(self, memory: Memory, view: View, client: Deployment | None) -> View:
+        """What the server knows and status does not: runs that have ended, and runs of an earlier life."""
+        uid, status = view.resource.uid, view.resource.status
+        if client is None:
+            return view
+        self.follower.follow(view.resource, client)
+        found: tuple[Found, ...] = ()
+        if due(view, self.now()):
+            await self.follower.look(uid)
+            if memory.unsure and status.accounted_through is not None:
+                order = Order(view.resource, view.spec, view.schedule, client)
+                found = await self.starter.find(order, status.accounted_through)
+        memory.unsure = False
+        return replace(view, ended=self.follower.ended(uid), found=found)
+
+    async def _start(self, memory: Memory, view: View, client: Deployment | Health, slot: Slot) -> list[Fact]:
+        """Start the slot, if there is a client and not just the reason why there is none; what came of it."""
+        if isinstance(client, Health):
+            if client.stalled:
+                return [did_not_start(slot, "Missed", client.reason, client.message, self.now())]
+            self._postpone(memory, slot, Transient(client.message, reason=client.reason))
+            return []
+        order = Order(view.resource, view.spec, view.schedule, client)
+        fresh = slot.name not in memory.retries
+        try:
+            run = await self.starter.start(order, slot, fresh=fresh)
+        except Conflict as error:
+            fact = did_not_start(slot, "Skipped", error.reason, error.message, self.now())
+        except Transient as error:
+            self._postpone(memory, slot, error)
+            return []
+        except AssistantCronError as error:
+            if error.reason == "Unauthorized" and await self.targets.renewed(view.resource.key, view.spec, client):
+                self._postpone(memory, slot, Transient(error.message, reason=error.reason, retry_after=0.0))
+                return []
+            self.lookups.distrust(client)
+            fact = did_not_start(slot, "Missed", error.reason, error.message, self.now())
+        else:
+            fact = Started(run, slot.token)
+        memory.retries.pop(slot.name, None)
+        return [fact]
+
+    def _postpone(self, memory: Memory, slot: Slot, error: AssistantCronError) -> None:
+        """Try the slot again later: after what the server asked for, or twice as long as last time."""
+        memory.unsure = memory.unsure or isinstance(error, Unclear)
+        old = memory.retries.get(slot.name)
+        failures = old.failures + 1 if old else 1
+        wait = getattr(error, "retry_after", None)
+        if wait is None:
+            wait = min(FIRST_BACKOFF * 2 ** (failures - 1), LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+        not_before = self.now() + timedelta(seconds=wait)
+        first = old.slot if old else slot
+        memory.retries[slot.name] = Retry(first, error.reason, error.message, not_before, failures)
+
+    def _look_forward(
+        self, memory: Memory, client: Deployment | None, decision: Decision, health: Health
+    ) -> None:
+        """Follow what is in flight now, and say when to look again."""
+        resource = memory.resource
+        status = resource.status
+        if client is not None:
+            self.follower.follow(resource, client)
+        through = status.accounted_through
+        answered = status.last_run_request.token if status.last_run_request else None
+        for name, retry in list(memory.retries.items()):
+            done = retry.slot.token == answered if retry.slot.token else through is not None and retry.slot.time <= through
+            if done:
+                del memory.retries[name]
+        wakes = [decision.wake, *(retry.not_before for retry in memory.retries.values())]
+        if not health.ready:
+            wakes.append(self.now() + KEPT_BAD)
+        if at := min(filter(None, wakes), default=None):
+            self.wake(resource.key, at)

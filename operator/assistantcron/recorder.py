@@ -1,0 +1,177 @@
+"""The one place that writes: a status, once a pass, and what follows from having written it.
+
+Called by `reconciler.py` with the facts of a pass. Only after the write do people hear of it (Events, metrics, log)
+and may threads be deleted; if the write fails, the facts wait in the resource's memory for the next pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from assistantcron import announce
+from assistantcron.errors import AssistantCronError, Conflict, NotFound, Transient
+from assistantcron.kube import Kube
+from assistantcron.resource import (
+    Accounted,
+    ActiveRun,
+    Answered,
+    DidNotRun,
+    Ended,
+    Fact,
+    Health,
+    Resource,
+    Slot,
+    Started,
+    Status,
+    claim_thread,
+    rfc3339,
+)
+from assistantcron.status import Frame, fold
+from assistantcron.table import Memory, Table
+from assistantcron.telemetry import Telemetry
+from assistantcron.tidier import GRACE, Keeper, Tidier
+
+log = logging.getLogger("assistantcron")
+
+CONFLICTS = 5
+"""Tries of one write: each conflict means that somebody changed the object, and there are not many who do."""
+EVENTS_QUEUED = 1000
+
+
+class Recorder:
+    """`record` from a pass; `run` posts Events in the background, for they must not delay a start."""
+
+    def __init__(
+        self, kube: Kube, table: Table, tidier: Tidier, telemetry: Telemetry, *, now: Callable[[], datetime]
+    ) -> None:
+        self._kube = kube
+        self._table = table
+        self._tidier = tidier
+        self._telemetry = telemetry
+        self._now = now
+        self._events: asyncio.Queue[tuple[Resource, announce.Event]] = asyncio.Queue(EVENTS_QUEUED)
+
+    async def record(self, memory: Memory, facts: Iterable[Fact], frame: Frame, client: Keeper | None) -> bool:
+        """Fold the facts and write the status if that changes it. False: the resource is gone.
+
+        Raises `Transient` or `Refused` when the API server does not take it; the facts are kept then.
+        """
+        facts = tuple(facts)
+        pending = (*memory.facts, *facts)
+        memory.facts = tuple(fact for fact in pending if not isinstance(fact, Health | Accounted))
+        for _ in range(CONFLICTS):
+            resource = memory.resource
+            new, news = fold(resource.status, pending, frame)
+            if new == resource.status:
+                memory.facts = ()
+                return True
+            try:
+                stored = await self._kube.write_status(resource, new.to_json())
+            except NotFound:
+                return self._orphaned(memory, client)
+            except Conflict:
+                self._telemetry.status_writes.labels("conflict").inc()
+                current = await self._kube.get(resource.key)
+                if current is None or current["metadata"]["uid"] != resource.uid:
+                    return self._orphaned(memory, client)
+                memory.resource = Resource.from_body(current)
+                continue
+            except AssistantCronError:
+                self._telemetry.status_writes.labels("error").inc()
+                raise
+            self._telemetry.status_writes.labels("written").inc()
+            memory.facts = ()
+            self._table.put(stored)
+            self._tell(resource, news, new)
+            self._tidy(resource, news, new, client)
+            return True
+        raise Transient(f"the status of {memory.resource.key} changes faster than it can be written")
+
+    async def run(self) -> None:
+        """Post Events until cancelled."""
+        while True:
+            resource, event = await self._events.get()
+            try:
+                await self._kube.post_event(resource, event.kind, event.reason, event.message, self._now())
+                self._telemetry.events.labels("posted").inc()
+            except AssistantCronError as error:
+                self._telemetry.events.labels("lost").inc()
+                log.warning("an Event was lost: %s", error.message)
+            finally:
+                self._events.task_done()
+
+    async def flush(self, seconds: float) -> None:
+        """Let the Events that are queued go out, for at most so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._events.join(), seconds)
+
+    def _tell(self, resource: Resource, news: tuple[Fact, ...], new: Status) -> None:
+        self._telemetry.report(resource.key, news)
+        for fact in news:
+            _log(resource, fact)
+        for event in announce.events(news, resource.status, new):
+            if self._events.full():
+                self._telemetry.events.labels("lost").inc()
+            else:
+                self._events.put_nowait((resource, event))
+
+    def _tidy(self, resource: Resource, news: tuple[Fact, ...], new: Status, client: Keeper | None) -> None:
+        """The claims of runs whose end is now in status. What may really go, the thread's own metadata say."""
+        ended = {fact.run_id for fact in news if isinstance(fact, Ended) and not fact.awaiting}
+        for run in (*resource.status.active, *(fact.run for fact in news if isinstance(fact, Started))):
+            if run.run_id in ended:
+                self._delete_later(resource, run, new, client)
+
+    def _orphaned(self, memory: Memory, client: Keeper | None) -> bool:
+        """Deleted while we worked: what was started is let end, and its thread goes after it."""
+        resource = memory.resource
+        for fact in memory.facts:
+            if isinstance(fact, Started):
+                slot = Slot(fact.run.scheduled_time, fact.token)
+                log.info("started for a resource that is gone", extra=_where(resource, slot.name, fact.run))
+                self._delete_later(resource, fact.run, resource.status, client)
+        memory.facts = ()
+        return False
+
+    def _delete_later(self, resource: Resource, run: ActiveRun, status: Status, client: Keeper | None) -> None:
+        thread = claim_thread(resource.uid, run, status)
+        if client is not None and thread is not None:
+            self._tidier.later(client, thread, resource.uid, max(self._now(), run.start_time + GRACE))
+
+    def deleted(self, resource: Resource, client: Keeper | None) -> None:
+        """The resource is gone: its runs are let end (`deletionPolicy: Orphan`), their threads go after them."""
+        for run in resource.status.active:
+            self._delete_later(resource, run, resource.status, client)
+        self._telemetry.forget(resource.key)
+
+
+def _where(resource: Resource, slot: str | None = None, run: ActiveRun | None = None) -> dict[str, str | None]:
+    """The fields by which log lines are found: namespace, name, slot, run ID."""
+    return {
+        "namespace": resource.key.namespace,
+        "cron": resource.key.name,
+        "slot": slot,
+        "run_id": run.run_id if run else None,
+        "thread_id": run.thread_id if run else None,
+    }
+
+
+def _log(resource: Resource, fact: Fact) -> None:
+    match fact:
+        case Started(run, token):
+            log.info("run started", extra=_where(resource, Slot(run.scheduled_time, token).name, run))
+        case Ended():
+            run = next((run for run in resource.status.active if run.run_id == fact.run_id), None)
+            slot = rfc3339(run.scheduled_time) if run else None
+            log.info("run ended: %s", fact.status, extra={**_where(resource, slot, run), "reason": fact.message})
+        case DidNotRun(outcome, first, _, count, reason, message):
+            text = f"{count} slot{'s' if count > 1 else ''} {outcome.lower()}: {message}"
+            log.info(text, extra={**_where(resource, rfc3339(first)), "reason": reason})
+        case Answered(answer):
+            log.info("request answered: %s", answer.outcome, extra={**_where(resource), "reason": answer.reason})
+        case _:
+            pass

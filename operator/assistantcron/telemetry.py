@@ -1,0 +1,145 @@
+"""What the operator tells about itself: metrics, probes, and the form of its log lines.
+
+The counters speak of what has been written to status, so they and `status.counts` agree.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import sys
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pythonjsonlogger.json import JsonFormatter
+
+from assistantcron import __version__
+from assistantcron.resource import DidNotRun, Ended, Fact, Key, Started
+from assistantcron.schedule import tzdata_version
+
+_RESOURCE = ("namespace", "name")
+_DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class Telemetry:
+    """One registry of metrics; `serve` answers `/livez`, `/readyz` and `/metrics`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self._started = Counter(
+            "assistantcron_runs_started", "Runs started.", (*_RESOURCE, "trigger"), registry=r
+        )
+        self._ended = Counter("assistantcron_runs_ended", "Runs ended, by outcome.", (*_RESOURCE, "status"), registry=r)
+        self._skipped = Counter(
+            "assistantcron_slots_skipped", "Slots that a rule forbade.", (*_RESOURCE, "reason"), registry=r
+        )
+        self._missed = Counter(
+            "assistantcron_slots_missed", "Slots that nobody could start.", (*_RESOURCE, "reason"), registry=r
+        )
+        self._delay = Histogram(
+            "assistantcron_start_delay_seconds",
+            "From a slot to the acceptance of its run, by the deployment's clock.",
+            registry=r,
+            buckets=_DELAYS,
+        )
+        self._requests = Counter(
+            "assistantcron_deployment_requests", "Requests to deployments.", ("method", "result"), registry=r
+        )
+        self.status_writes = Counter(
+            "assistantcron_status_writes", "Writes of a status, by result.", ("result",), registry=r
+        )
+        self.events = Counter("assistantcron_events", "Kubernetes Events, by result.", ("result",), registry=r)
+        self.watch_restarts = Counter("assistantcron_watch_restarts", "Times the watch had to be begun anew.", registry=r)
+        self._resources = Gauge("assistantcron_resources", "Resources known.", registry=r)
+        self._in_flight = Gauge("assistantcron_runs_in_flight", "Runs followed.", registry=r)
+        self._to_delete = Gauge("assistantcron_threads_to_delete", "Threads that wait to be deleted.", registry=r)
+        Gauge(
+            "assistantcron_build_info", "Versions.", ("version", "python", "tzdata"), registry=r
+        ).labels(__version__, platform.python_version(), tzdata_version()).set(1)
+
+    def gauges(self, *, resources: Callable[[], int], in_flight: Callable[[], int], to_delete: Callable[[], int]) -> None:
+        """Where the gauges read their values."""
+        self._resources.set_function(resources)
+        self._in_flight.set_function(in_flight)
+        self._to_delete.set_function(to_delete)
+
+    def request(self, method: str, result: str) -> None:
+        """Count one request to a deployment."""
+        self._requests.labels(method, result).inc()
+
+    def report(self, key: Key, news: Iterable[Fact]) -> None:
+        """Count what has just been written to a status."""
+        labels = (key.namespace, key.name)
+        for fact in news:
+            match fact:
+                case Started(run, token):
+                    self._started.labels(*labels, str(run.trigger)).inc()
+                    if token is None:
+                        self._delay.observe(max((run.start_time - run.scheduled_time).total_seconds(), 0.0))
+                case Ended(status=status):
+                    self._ended.labels(*labels, status).inc()
+                case DidNotRun(outcome="Skipped"):
+                    self._skipped.labels(*labels, fact.reason).inc(fact.count)
+                case DidNotRun():
+                    self._missed.labels(*labels, fact.reason).inc(fact.count)
+
+    def forget(self, key: Key) -> None:
+        """Drop the series of a deleted resource."""
+        for counter in (self._started, self._ended, self._skipped, self._missed):
+            counter.remove_by_labels({"namespace": key.namespace, "name": key.name})
+
+    async def serve(self, host: str, port: int, *, ready: Callable[[], str | None]) -> web.AppRunner:
+        """Listen; `ready()` is None or what is not ready yet. Raises `OSError` if the port is taken."""
+
+        async def livez(_: web.Request) -> web.Response:
+            return web.Response(text="ok\n")
+
+        async def readyz(_: web.Request) -> web.Response:
+            missing = ready()
+            return web.Response(text=f"{missing or 'ok'}\n", status=503 if missing else 200)
+
+        async def metrics(_: web.Request) -> web.Response:
+            return web.Response(body=generate_latest(self.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+        application = web.Application()
+        application.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        return runner
+
+
+class _PlainFormatter(logging.Formatter):
+    """For people at a terminal: the extra fields behind the message."""
+
+    _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = " ".join(f"{k}={v}" for k, v in vars(record).items() if k not in self._KNOWN and v is not None)
+        line = super().format(record)
+        return f"{line}  [{extra}]" if extra else line
+
+
+def configure_logging(form: Literal["json", "plain"], level: str) -> None:
+    """Send all log lines to stderr, one JSON object or one plain line each."""
+    handler = logging.StreamHandler(sys.stderr)
+    if form == "json":
+        handler.setFormatter(
+            JsonFormatter(
+                "%(levelname)s %(name)s %(message)s",
+                rename_fields={"levelname": "level", "name": "logger"},
+                timestamp="time",
+            )
+        )
+    else:
+        handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # kopf tells of every event at INFO; what it cannot handle comes as a warning.
+    for name in ("kopf", "kopf.objects", "aiohttp.access", "httpx"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
