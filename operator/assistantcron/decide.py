@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from assistantcron.errors import InvalidSpec
 from assistantcron.resource import (
@@ -31,6 +32,7 @@ from assistantcron.spec import AssistantCronSpec
 REQUEST_PATIENCE = timedelta(minutes=5)
 """How long a run asked for "now" is retried: nobody wants it hours later."""
 
+Unrun = Literal["Skipped", "Missed"]
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -163,10 +165,10 @@ def decide(view: View, now: datetime) -> Decision:
             facts.append(Started(ran, slot.token))
             continue
         retry = view.retry(slot)
-        if slot.token is not None and retry and now - slot.time > REQUEST_PATIENCE:
+        if slot.token is not None and retry is not None and now - slot.time > REQUEST_PATIENCE:
             facts.append(did_not_start(slot, "Missed", retry.reason, retry.message, now))
             continue
-        verdict = next(filter(None, (rule(view, slot, now) for rule in RULES)), None)
+        verdict = next((verdict for rule in RULES if (verdict := rule(view, slot, now)) is not None), None)
         if verdict is None:
             # One start a pass: what else is due is judged when this one is in status.
             return Decision(tuple(facts), slot, now)
@@ -192,12 +194,11 @@ def decide_invalid(resource: Resource, error: InvalidSpec, now: datetime) -> Dec
     return Decision(tuple(facts))
 
 
-def did_not_start(slot: Slot, outcome: str, reason: str, message: str, now: datetime) -> Fact:
+def did_not_start(slot: Slot, outcome: Unrun, reason: str, message: str, now: datetime) -> Fact:
     """The fact that a slot or a request came to nothing. `outcome`: Skipped (a rule) or Missed (nobody could)."""
-    verdict = "Skipped" if outcome == "Skipped" else "Missed"
     if slot.token is not None:
-        return Answered(RequestAnswer(token=slot.token, time=now, outcome=verdict, reason=reason, message=message))
-    return DidNotRun(verdict, slot.time, slot.time, 1, reason, message)
+        return Answered(RequestAnswer(token=slot.token, time=now, outcome=outcome, reason=reason, message=message))
+    return DidNotRun(outcome, slot.time, slot.time, 1, reason, message)
 
 
 def _since(view: View, now: datetime) -> tuple[datetime, list[Fact]]:
@@ -264,12 +265,11 @@ _DOWN = "the operator was not there when the slot came"
 
 
 def _unrun(
-    schedule: Schedule, after: datetime, through: datetime, outcome: str, reason: str, message: str
+    schedule: Schedule, after: datetime, through: datetime, outcome: Unrun, reason: str, message: str
 ) -> Iterator[Fact]:
     first, last = schedule.next_after(after), schedule.last_through(through, after=after)
     if first is not None and last is not None:
-        verdict = "Skipped" if outcome == "Skipped" else "Missed"
-        yield DidNotRun(verdict, first, last, schedule.count(after, through), reason, message)
+        yield DidNotRun(outcome, first, last, schedule.count(after, through), reason, message)
 
 
 def _unanswered(resource: Resource) -> str | None:

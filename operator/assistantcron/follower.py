@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
 
 from assistantcron.errors import AssistantCronError, NotFound
 from assistantcron.payload import OPERATOR
-from assistantcron.records import Run, Thread
+from assistantcron.records import Run, Server, Thread
 from assistantcron.resource import ActiveRun, Ended, Key, Outcome, Resource, claim_thread
 
 log = logging.getLogger(__name__)
@@ -31,21 +30,12 @@ FINAL: dict[str, Outcome] = {
 }
 
 
-class Reader(Protocol):
-    """The part of `deployment.Deployment` that following needs."""
-
-    async def search_threads(self, metadata: Mapping[str, Any], *, status: str | None = None) -> list[Thread]: ...
-    async def thread(self, thread_id: str) -> Thread: ...
-    async def run(self, thread_id: str, run_id: str) -> Run: ...
-    async def runs(self, thread_id: str) -> list[Run]: ...
-
-
 @dataclass(frozen=True)
 class _Followed:
     """A run in flight, and the client that it was started with: an edit may have moved the resource elsewhere since."""
 
     key: Key
-    client: Reader
+    client: Server
     run: ActiveRun
     shared: bool
     """Whether it uses a thread that others may use, too."""
@@ -64,7 +54,7 @@ class Follower:
     def __len__(self) -> int:
         return sum(len(runs) for runs in self._followed.values())
 
-    def follow(self, resource: Resource, client: Reader) -> None:
+    def follow(self, resource: Resource, client: Server) -> None:
         """Follow the runs that are active in the resource's status, and no others of it."""
         status, uid = resource.status, resource.uid
         old = self._followed.pop(uid, {})
@@ -79,7 +69,7 @@ class Follower:
         for run_id in old:
             self._ended.pop(run_id, None)
 
-    def client(self, uid: str) -> Reader | None:
+    def client(self, uid: str) -> Server | None:
         """The client of the resource's newest run in flight."""
         runs = self._followed.get(uid)
         return list(runs.values())[-1].client if runs else None
@@ -109,16 +99,16 @@ class Follower:
             sweep += 1
             await asyncio.gather(*(self._sweep(*group) for group in self._due(waiting_too=sweep % WAITING_EVERY == 0)))
 
-    def _due(self, *, waiting_too: bool) -> list[tuple[Reader, list[_Followed]]]:
+    def _due(self, *, waiting_too: bool) -> list[tuple[Server, list[_Followed]]]:
         """The runs to look at, by client."""
-        groups: dict[int, tuple[Reader, list[_Followed]]] = {}
+        groups: dict[int, tuple[Server, list[_Followed]]] = {}
         for runs in self._followed.values():
             for one in runs.values():
                 if one.run.run_id not in self._ended and (waiting_too or one.run.status is None):
                     groups.setdefault(id(one.client), (one.client, []))[1].append(one)
         return list(groups.values())
 
-    async def _sweep(self, client: Reader, due: list[_Followed]) -> None:
+    async def _sweep(self, client: Server, due: list[_Followed]) -> None:
         try:
             busy: set[str] = set()
             if not all(one.shared for one in due):

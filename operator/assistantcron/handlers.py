@@ -60,13 +60,12 @@ def build(
         body = event["object"]
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         if event["type"] == "DELETED":
-            if (memory := table.remove(key, body["metadata"]["uid"])) is not None:
-                gone(memory)
+            if (known := table.remove(key, body["metadata"]["uid"])) is not None:
+                gone(known)
             return
         news = table.put(body, listed=event["type"] is None)
         if news is not None:
-            _, replaced = news
-            if replaced is not None:
+            if (replaced := news[1]) is not None:
                 gone(Memory(replaced))
             changed(key)
 

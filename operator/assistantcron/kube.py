@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -57,7 +57,7 @@ class Kube:
         """From the in-cluster account or `KUBECONFIG`. Raises `InvalidSettings` if there is neither."""
         configuration = client.Configuration()
         try:
-            await config.load_config(client_configuration=configuration)
+            await config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise InvalidSettings(
                 f"no Kubernetes access: neither an in-cluster service account nor a usable KUBECONFIG ({error})"
@@ -68,17 +68,15 @@ class Kube:
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._api.close()
+        await self._api.close()  # type: ignore[no-untyped-call]
 
     async def access(self) -> Access:
         """The credentials of this moment; a projected token is read again when it has been rotated."""
         c = self._configuration
-        if c.refresh_api_key_hook is not None:
-            await c.refresh_api_key_hook(c)
-        token = (c.api_key.get("BearerToken") or c.api_key.get("authorization") or "").removeprefix("Bearer ")
+        token = await c.get_api_key_with_prefix("BearerToken", "authorization") or ""
         return Access(
             server=c.host,
-            token=token or None,
+            token=token.split(" ")[-1].strip() or None,
             ca_path=c.ssl_ca_cert,
             certificate_path=c.cert_file,
             private_key_path=c.key_file,
@@ -99,12 +97,12 @@ class Kube:
         """The object as stored; None if it is gone."""
         try:
             async with _translated(f"read {key}"):
-                body: Mapping[str, Any] = await self._custom.get_namespaced_custom_object(
+                body = await self._custom.get_namespaced_custom_object(
                     GROUP, VERSION, key.namespace, PLURAL, key.name, _request_timeout=TIMEOUT
                 )
         except NotFound:
             return None
-        return body
+        return cast(Mapping[str, Any], body)
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replace the status if the object is still the version that `resource` is; the object as stored then.
@@ -125,7 +123,7 @@ class Kube:
             "status": dict(status),
         }
         async with _translated(f"write the status of {resource.key}"):
-            stored: Mapping[str, Any] = await self._custom.replace_namespaced_custom_object_status(
+            stored = await self._custom.replace_namespaced_custom_object_status(
                 GROUP,
                 VERSION,
                 resource.key.namespace,
@@ -135,7 +133,7 @@ class Kube:
                 field_manager=COMPONENT,
                 _request_timeout=TIMEOUT,
             )
-        return stored
+        return cast(Mapping[str, Any], stored)
 
     async def secret(self, namespace: str, name: str) -> dict[str, str]:
         """A Secret's data, decoded. Raises `InvalidSpec` (`SecretNotFound`, `InvalidSecret`) or `Transient`."""

@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from assistantcron.errors import AssistantCronError, NotFound, Transient
-from assistantcron.records import Thread
+from assistantcron.records import Server
 from assistantcron.resource import Health
 from assistantcron.shared import Shared
 
 KEPT_GOOD, KEPT_BAD = timedelta(minutes=10), timedelta(seconds=15)
 GOOD = Health(ready=True, reason="Scheduled", message="deployment and assistant are known; the next slot is armed")
-
-
-class Directory(Protocol):
-    """The part of `deployment.Deployment` that look-ups need."""
-
-    async def find_assistant(self, assistant: str) -> None: ...
-    async def thread(self, thread_id: str) -> Thread: ...
 
 
 class Lookups:
@@ -32,19 +25,19 @@ class Lookups:
     def __init__(self, *, now: Callable[[], datetime]) -> None:
         self._answers: Shared[tuple[int, str, str], Health] = Shared(now=now)
 
-    async def health(self, client: Directory, assistant: str, thread: str | None) -> Health:
+    async def health(self, client: Server, assistant: str, thread: str | None) -> Health:
         """`GOOD`, or the first thing that is wrong."""
         health = await self._ask(client, "assistant", assistant, lambda: client.find_assistant(assistant))
         if health.ready and thread is not None:
             health = await self._ask(client, "thread", thread, lambda: client.thread(thread))
         return health
 
-    def distrust(self, client: Directory) -> None:
+    def distrust(self, client: Server) -> None:
         """Ask again next time: a start there has just been refused."""
         self._answers.drop(lambda question: question[0] == id(client))
 
     async def _ask(
-        self, client: Directory, kind: str, name: str, look: Callable[[], Coroutine[Any, Any, object]]
+        self, client: Server, kind: str, name: str, look: Callable[[], Coroutine[Any, Any, object]]
     ) -> Health:
         async def answer() -> Health:
             try:

@@ -33,7 +33,8 @@ from assistantcron.resource import (
 from assistantcron.status import Frame, fold
 from assistantcron.table import Memory, Table
 from assistantcron.telemetry import Telemetry
-from assistantcron.tidier import GRACE, Keeper, Tidier
+from assistantcron.records import Server
+from assistantcron.tidier import GRACE, Tidier
 
 log = logging.getLogger("assistantcron")
 
@@ -55,7 +56,7 @@ class Recorder:
         self._now = now
         self._events: asyncio.Queue[tuple[Resource, announce.Event]] = asyncio.Queue(EVENTS_QUEUED)
 
-    async def record(self, memory: Memory, facts: Iterable[Fact], frame: Frame, client: Keeper | None) -> bool:
+    async def record(self, memory: Memory, facts: Iterable[Fact], frame: Frame, client: Server | None) -> bool:
         """Fold the facts and write the status if that changes it. False: the resource is gone.
 
         Raises `Transient` or `Refused` when the API server does not take it; the facts are kept then.
@@ -119,14 +120,14 @@ class Recorder:
             else:
                 self._events.put_nowait((resource, event))
 
-    def _tidy(self, resource: Resource, news: tuple[Fact, ...], new: Status, client: Keeper | None) -> None:
+    def _tidy(self, resource: Resource, news: tuple[Fact, ...], new: Status, client: Server | None) -> None:
         """The claims of runs whose end is now in status. What may really go, the thread's own metadata say."""
         ended = {fact.run_id for fact in news if isinstance(fact, Ended) and not fact.awaiting}
         for run in (*resource.status.active, *(fact.run for fact in news if isinstance(fact, Started))):
             if run.run_id in ended:
                 self._delete_later(resource, run, new, client)
 
-    def _orphaned(self, memory: Memory, client: Keeper | None) -> bool:
+    def _orphaned(self, memory: Memory, client: Server | None) -> bool:
         """Deleted while we worked: what was started is let end, and its thread goes after it."""
         resource = memory.resource
         for fact in memory.facts:
@@ -137,12 +138,12 @@ class Recorder:
         memory.facts = ()
         return False
 
-    def _delete_later(self, resource: Resource, run: ActiveRun, status: Status, client: Keeper | None) -> None:
+    def _delete_later(self, resource: Resource, run: ActiveRun, status: Status, client: Server | None) -> None:
         thread = claim_thread(resource.uid, run, status)
         if client is not None and thread is not None:
             self._tidier.later(client, thread, resource.uid, max(self._now(), run.start_time + GRACE))
 
-    def deleted(self, resource: Resource, client: Keeper | None) -> None:
+    def deleted(self, resource: Resource, client: Server | None) -> None:
         """The resource is gone: its runs are let end (`deletionPolicy: Orphan`), their threads go after them."""
         for run in resource.status.active:
             self._delete_later(resource, run, resource.status, client)
@@ -162,12 +163,13 @@ def _where(resource: Resource, slot: str | None = None, run: ActiveRun | None = 
 
 def _log(resource: Resource, fact: Fact) -> None:
     match fact:
-        case Started(run, token):
-            log.info("run started", extra=_where(resource, Slot(run.scheduled_time, token).name, run))
+        case Started():
+            slot = Slot(fact.run.scheduled_time, fact.token).name
+            log.info("run started", extra=_where(resource, slot, fact.run))
         case Ended():
             run = next((run for run in resource.status.active if run.run_id == fact.run_id), None)
-            slot = rfc3339(run.scheduled_time) if run else None
-            log.info("run ended: %s", fact.status, extra={**_where(resource, slot, run), "reason": fact.message})
+            when = rfc3339(run.scheduled_time) if run is not None else None
+            log.info("run ended: %s", fact.status, extra={**_where(resource, when, run), "reason": fact.message})
         case DidNotRun(outcome, first, _, count, reason, message):
             text = f"{count} slot{'s' if count > 1 else ''} {outcome.lower()}: {message}"
             log.info(text, extra={**_where(resource, rfc3339(first)), "reason": reason})

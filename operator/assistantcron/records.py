@@ -1,8 +1,13 @@
-"""What a LangGraph-compatible server tells of its threads and runs. Base layer: data only, unknown fields passed over."""
+"""What a LangGraph-compatible server tells of its threads and runs, and how the parts see it. Base layer: no I/O.
+
+Unknown fields are passed over: servers add some with every release.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
 
 from pydantic import AwareDatetime, BaseModel
 
@@ -26,3 +31,16 @@ class Run(BaseModel):
     created_at: AwareDatetime
     updated_at: AwareDatetime | None = None
     metadata: dict[str, Any] = {}
+
+
+class Server(Protocol):
+    """What following, tidying and looking up need of `deployment.Deployment`; it raises `errors.py`'s exceptions."""
+
+    async def find_assistant(self, assistant: str) -> None: ...
+    async def thread(self, thread_id: str) -> Thread: ...
+    async def delete_thread(self, thread_id: str) -> None: ...
+    async def run(self, thread_id: str, run_id: str) -> Run: ...
+    async def runs(self, thread_id: str) -> list[Run]: ...
+    async def search_threads(
+        self, metadata: Mapping[str, Any], *, status: str | None = None, created_since: datetime | None = None
+    ) -> list[Thread]: ...

@@ -10,14 +10,13 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 from assistantcron.errors import AssistantCronError, NotFound, Transient
 from assistantcron.payload import DISPOSAL, OPERATOR, SPENT, UID
-from assistantcron.records import Thread
+from assistantcron.records import Server, Thread
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +28,9 @@ _RETRY = timedelta(seconds=5)
 _WAITING = timedelta(seconds=60)
 
 
-class Keeper(Protocol):
-    """The part of `deployment.Deployment` that tidying needs."""
-
-    async def search_threads(self, metadata: Mapping[str, Any], *, status: str | None = None) -> list[Thread]: ...
-    async def thread(self, thread_id: str) -> Thread: ...
-    async def delete_thread(self, thread_id: str) -> None: ...
-
-
 @dataclass(frozen=True)
 class _Job:
-    client: Keeper
+    client: Server
     thread_id: str
     uid: str
 
@@ -56,13 +47,13 @@ class Tidier:
     def __len__(self) -> int:
         return len(self._queued)
 
-    def later(self, client: Keeper, thread_id: str, uid: str, at: datetime) -> None:
+    def later(self, client: Server, thread_id: str, uid: str, at: datetime) -> None:
         """Delete the thread at that instant or after, if it carries `uid` and is marked for deletion."""
         if thread_id not in self._queued:
             self._queued.add(thread_id)
             self._push(_Job(client, thread_id, uid), at)
 
-    async def sweep(self, client: Keeper, recorded: Callable[[Thread], bool]) -> None:
+    async def sweep(self, client: Server, recorded: Callable[[Thread], bool]) -> None:
         """Queue what an earlier process left: threads marked for deletion whose slot `recorded` says is in status."""
         marked = {OPERATOR: "run", DISPOSAL: "delete"}
         try:
