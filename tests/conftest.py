@@ -1,0 +1,43 @@
+"""Fixtures of the test bed. Servers start when the first test asks for them, and once in a run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bed.controlplane import ControlPlane
+from tests.bed.devserver import DevServer
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A real API server with the CRD."""
+    plane = ControlPlane()
+    try:
+        plane.start()
+        plane.apply_crd()
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture(scope="session")
+def dev_server() -> Iterator[DevServer]:
+    """A real LangGraph server with the sample graph."""
+    server = DevServer()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> str:
+    """A namespace of the test's own."""
+    name = f"test-{next(_numbers)}"
+    control_plane.kubectl("create", "namespace", name)
+    return name
