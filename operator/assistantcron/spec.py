@@ -1,40 +1,61 @@
 """What the author of an AssistantCron wrote. Base layer: shape and cross-field rules, no schedule arithmetic.
 
-The same rules stand in `crds/assistantcrons.yaml` as schema and CEL; a test holds the two against each other field by field.
-They are checked here again because the operator may meet objects that an older CRD let through, and because
-`assistantcron check` works offline.
+The same rules stand in `crds/assistantcrons.yaml` as schema and CEL; a test holds the two against each other
+field by field. They are checked here again because the operator may meet objects that an older CRD let
+through, and because `assistantcron check` works offline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from assistantcron.errors import InvalidSpec
 
+MAX_HISTORY = 20
+
+RESERVED = "assistantcron"
+"""How the operator's own metadata keys begin, by which it finds its runs again."""
+
 MAX_DEPTH = 100
 """Levels of nesting that a payload may have; JSON parsers downstream give up at about a thousand."""
 
 UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-DNS_LABEL_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+PATH_PATTERN = r"^/[-A-Za-z0-9._~/]*$"
+WEBHOOK_PATTERN = r"^(?i:https?)://[^ /?#]+[^ ]*$"
+MENDS = {
+    UUID_PATTERN: "must be the UUID of a thread, in lower case and with its dashes",
+    DNS_LABEL_PATTERN: "must be the name of a Service: lower-case letters, digits and dashes",
+    DNS_SUBDOMAIN_PATTERN: "must be the name of a Secret: lower-case letters, digits, dashes and dots",
+    PATH_PATTERN: "must begin with / and may not contain anything but letters, digits and -._~/",
+    WEBHOOK_PATTERN: "must be a URL that begins with http:// or https://",
+}
+"""What to say when a pattern does not match; the same sentences as in the CRD."""
 
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 NodeName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
-Payload = dict[str, Any]
+WebhookURL = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=WEBHOOK_PATTERN)]
+# Not strict, for JSON has lists and no tuples.
+Expressions = Annotated[tuple[Expression, ...], Field(min_length=1, max_length=20, strict=False)]
+NodeNames = Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=100, strict=False)]
+Payload = Annotated[dict[str, Any], Field(max_length=1000)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, strict=True, extra="forbid", frozen=True
+    )
 
 
 class Thread(_Model):
     """`thread: {}` is one thread of the resource's own; with `id`, a thread that somebody else made."""
 
-    id: Annotated[str, StringConstraints(pattern=UUID_PATTERN)] | None = None
+    id: Annotated[str, StringConstraints(max_length=36, pattern=UUID_PATTERN)] | None = None
     multitask_strategy: Literal["enqueue", "reject", "interrupt", "rollback"] | None = None
 
 
@@ -44,11 +65,11 @@ class ServiceReference(_Model):
     name: Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DNS_LABEL_PATTERN)]
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     scheme: Literal["http", "https"] = "http"
-    path: Annotated[str, StringConstraints(max_length=1024, pattern=r"^/[-A-Za-z0-9._~/]*$")] | None = None
+    path: Annotated[str, StringConstraints(max_length=1024, pattern=PATH_PATTERN)] | None = None
 
 
 class SecretReference(_Model):
-    """A Secret of the resource's namespace with `url` and, optionally, `apiKey`, `authorization`, `ca.crt`."""
+    """A Secret of the resource's namespace with `url` and, if needed, `apiKey`, `authorization`, `ca.crt`."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN_PATTERN)]
 
@@ -71,23 +92,23 @@ class AssistantCronSpec(_Model):
     """`spec` of an AssistantCron; field by field the CRD's schema."""
 
     schedule: Expression | None = None
-    schedules: Annotated[tuple[Expression, ...], Field(min_length=1, max_length=20)] | None = None
+    schedules: Expressions | None = None
     time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "Etc/UTC"
     assistant: Annotated[str, StringConstraints(min_length=1, max_length=256)]
     input: Payload | None = None
     config: Payload | None = None
     context: Payload | None = None
     metadata: Payload | None = None
-    webhook: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = None
-    interrupt_before: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=100)] | None = None
-    interrupt_after: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=100)] | None = None
+    webhook: WebhookURL | None = None
+    interrupt_before: NodeNames | None = None
+    interrupt_after: NodeNames | None = None
     durability: Literal["sync", "async", "exit"] | None = None
     thread: Thread | None = None
     on_run_completed: Literal["delete", "keep"] | None = None
     suspend: bool = False
     concurrency_policy: Literal["Forbid", "Allow"] = "Forbid"
-    successful_runs_history_limit: Annotated[int, Field(ge=0, le=20)] = 3
-    failed_runs_history_limit: Annotated[int, Field(ge=0, le=20)] = 3
+    successful_runs_history_limit: Annotated[int, Field(ge=0, le=MAX_HISTORY)] = 3
+    failed_runs_history_limit: Annotated[int, Field(ge=0, le=MAX_HISTORY)] = 3
     deployment: Deployment | None = None
 
     @property
@@ -104,11 +125,18 @@ class AssistantCronSpec(_Model):
     def _rules(self) -> AssistantCronSpec:
         if (self.schedule is None) == (self.schedules is None):
             raise InvalidSpec("must have exactly one of schedule and schedules")
-        if self.context and self.config and self.config.get("configurable"):
-            raise InvalidSpec("context and config.configurable may not both be set: move all of it to context")
+        if self.context is not None and (self.config or {}).get("configurable") is not None:
+            raise InvalidSpec(
+                "context and config.configurable may not both be set: move all of it to context"
+            )
         if self.thread is not None and self.on_run_completed == "delete":
             raise InvalidSpec(
-                "onRunCompleted: delete may not be set with thread, which outlives its runs: remove one of them"
+                "onRunCompleted: delete may not be set with thread, which outlives its runs: "
+                "remove one of them"
+            )
+        if any(key.startswith(RESERVED) for key in self.metadata or ()):
+            raise InvalidSpec(
+                f"metadata may not have keys that begin with {RESERVED}: they are the operator's"
             )
         for field in ("input", "config", "context", "metadata"):
             if too_deep(getattr(self, field)):
@@ -117,18 +145,16 @@ class AssistantCronSpec(_Model):
 
 
 def too_deep(value: object) -> bool:
-    """Whether `value` nests objects and lists more than `MAX_DEPTH` levels; level by level, never by recursion."""
+    """Whether objects and lists are nested more than `MAX_DEPTH` deep; level by level, never by recursion."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            child
-            for item in level
-            if isinstance(item, (dict, list))
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return False
-    return True
+    for _ in range(MAX_DEPTH):
+        children = (item.values() if isinstance(item, dict) else item for item in level if _nests(item))
+        level = [child for group in children for child in group]
+    return any(_nests(item) for item in level)
+
+
+def _nests(value: object) -> TypeGuard[dict[Any, Any] | list[Any]]:
+    return isinstance(value, (dict, list))
 
 
 def parse_spec(raw: Mapping[str, Any]) -> AssistantCronSpec:
@@ -137,7 +163,7 @@ def parse_spec(raw: Mapping[str, Any]) -> AssistantCronSpec:
     Raises `InvalidSpec` whose one-line message names the field; values are not repeated in it.
     """
     try:
-        return AssistantCronSpec.model_validate(_without_nulls(raw))
+        return AssistantCronSpec.model_validate(_without_nulls(raw), by_alias=True, by_name=False)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(["spec", *(str(part) for part in first["loc"])])
@@ -145,11 +171,12 @@ def parse_spec(raw: Mapping[str, Any]) -> AssistantCronSpec:
         if isinstance(cause, InvalidSpec):
             raise InvalidSpec(f"{field}: {cause.message}", reason=cause.reason) from None
         mend = "is not a field of an AssistantCron" if first["type"] == "extra_forbidden" else first["msg"]
+        mend = MENDS.get(first.get("ctx", {}).get("pattern", ""), mend)
         raise InvalidSpec(f"{field}: {mend}") from None
 
 
 def _without_nulls(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop nulls of our own fields, two levels down; payloads keep theirs, which mean something to a graph."""
+    """Drop nulls of our own fields; payloads keep theirs, which mean something to a graph."""
     kept = {key: value for key, value in raw.items() if value is not None}
     for key in ("thread", "deployment"):
         if isinstance(kept.get(key), dict):
