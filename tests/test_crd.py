@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
+from assistantcron.errors import InvalidSpec
 from assistantcron.resource import GROUP, KIND, PLURAL, VERSION, Status
 from assistantcron.schedule import Schedule
 from assistantcron.spec import MENDS, AssistantCronSpec, parse_spec
@@ -115,6 +118,47 @@ def test_a_models_pattern_is_a_rule_with_the_same_sentence(path: str) -> None:
     pattern = MODEL_NODES[path]["pattern"]
     rules = [rule for rule in OURS[path][RULES] if f"self.matches('{pattern}')" in rule["rule"]]
     assert [rule["message"] for rule in rules] == [MENDS[pattern]]
+
+
+def regex(path: str) -> re.Pattern[str]:
+    """The pattern of the field's only rule."""
+    (rule,) = OURS[path][RULES]
+    found = re.fullmatch(r"self\.matches\('(.*)'\)", rule["rule"])
+    assert found
+    return re.compile(found[1], re.ASCII)
+
+
+def expressions() -> Iterator[str]:
+    """Cron expressions, right and wrong, put together from what may stand in one."""
+    chance = random.Random(20261124)
+    fine = ["0", "7", "1-5", "*/5", "*", "?", "1/2", "1,2,3", "00"]
+    rare = ["L", "MON#1", "mon-fri", "JAN", "dec", "R", "H", "W", "LW", "60", "-", ",", "1_0", "@", "é", "Z"]
+    yield from ("@hourly", "@DAILY", " @weekly ", "@every 1h", "@reboot", "@")
+    for _ in range(3000):
+        count = 5 if chance.random() < 0.9 else chance.choice([4, 6])
+        parts = [chance.choice(fine if chance.random() < 0.8 else rare) for _ in range(count)]
+        yield chance.choice([" ", "  "]).join(parts)
+
+
+def test_the_schemas_fence_lets_through_every_schedule_that_the_parser_takes() -> None:
+    fence = regex("spec.schedule")
+    assert fence == regex("spec.schedules[]")
+    taken = [expression for expression in expressions() if understood(expression)]
+    assert len(taken) > 100
+    assert [expression for expression in taken if not fence.search(expression)] == []
+
+
+def understood(expression: str) -> bool:
+    try:
+        Schedule.parse([expression], "Etc/UTC")
+    except InvalidSpec:
+        return False
+    return True
+
+
+def test_the_schemas_fence_lets_through_every_zone() -> None:
+    fence, longest = regex("spec.timeZone"), OURS["spec.timeZone"]["maxLength"]
+    assert [zone for zone in available_timezones() if not (fence.search(zone) and len(zone) <= longest)] == []
 
 
 def test_names_are_those_of_the_code() -> None:
