@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from assistantcron.cron import MACROS
 from assistantcron.errors import InvalidSpec
 from assistantcron.resource import GROUP, KIND, PLURAL, VERSION, Status
 from assistantcron.schedule import Schedule
@@ -133,7 +134,8 @@ def expressions() -> Iterator[str]:
     chance = random.Random(20261124)
     fine = ["0", "7", "1-5", "*/5", "*", "?", "1/2", "1,2,3", "00"]
     rare = ["L", "MON#1", "mon-fri", "JAN", "dec", "R", "H", "W", "LW", "60", "-", ",", "1_0", "@", "é", "Z"]
-    yield from ("@hourly", "@DAILY", " @weekly ", "@every 1h", "@reboot", "@")
+    yield from MACROS
+    yield from ("@DAILY", " @weekly ", "@every 1h", "@reboot", "@")
     for _ in range(3000):
         count = 5 if chance.random() < 0.9 else chance.choice([4, 6])
         parts = [chance.choice(fine if chance.random() < 0.8 else rare) for _ in range(count)]

@@ -197,7 +197,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, str | None]] = {
         "must name a host",
     ),
     "url with a space": (
-        {"deployment": {"url": "http://a b"}},
+        {"deployment": {"url": "http://a/b c"}},
         "spec.deployment.url",
         HTTP_URL,
         "must name a host",
