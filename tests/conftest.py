@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -41,3 +42,9 @@ def namespace(control_plane: ControlPlane) -> str:
     name = f"test-{next(_numbers)}"
     control_plane.kubectl("create", "namespace", name)
     return name
+
+
+@pytest.fixture
+def kubectl(control_plane: ControlPlane, namespace: str) -> Callable[..., str]:
+    """`kubectl(*arguments, stdin=None)` in the test's own namespace."""
+    return functools.partial(control_plane.kubectl, f"--namespace={namespace}")

@@ -1,7 +1,8 @@
 """Finds kube-apiserver, etcd and kubectl, or makes them: `python3 -m tests.bed.binaries`.
 
-In this order: `KUBEBUILDER_ASSETS`; the cache folder; the official envtest archive, its checksum verified; `go build`
-of the modules pinned in `tests/controlplane`. Standard library only: it runs before anything is installed.
+In this order: `KUBEBUILDER_ASSETS`; the cache folder; the official envtest archive, its checksum verified;
+`go build` of the modules pinned in `tests/controlplane`. Standard library only: it runs before anything is
+installed.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import http.client
 import io
 import os
 import platform
+import queue
 import shutil
 import subprocess
 import sys
@@ -19,7 +22,6 @@ import tarfile
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,9 +36,7 @@ PACKAGES = {
 KUBERNETES = "v1.36.3"
 """As in `tests/controlplane/go.mod`; the archive of test binaries is one patch behind."""
 ENVTEST = "v1.36.2"
-ARCHIVE = (
-    "https://github.com/kubernetes-sigs/controller-tools/releases/download/envtest-{version}/envtest-{version}-{platform}.tar.gz"
-)
+RELEASES = "https://github.com/kubernetes-sigs/controller-tools/releases/download"
 # From envtest-releases.yaml of kubernetes-sigs/controller-tools, sha512.
 CHECKSUMS = {
     "linux-amd64": (
@@ -59,22 +59,16 @@ CHECKSUMS = {
 CONNECT_SECONDS = 5.0
 
 
-def cache() -> Path:
-    """Where built binaries stay, outside the tree."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "assistantcron"
-
-
 def find() -> Path:
-    """The folder with the three binaries, making them first if need be. Exits with a line that says what is missing."""
+    """The folder with the three binaries, made if need be; exits with a line that says what is missing."""
     if assets := os.environ.get("KUBEBUILDER_ASSETS"):
         folder = Path(assets)
         if missing := [name for name in NAMES if not os.access(folder / name, os.X_OK)]:
             sys.exit(f"KUBEBUILDER_ASSETS={assets} lacks {', '.join(missing)}")
         return folder
-    kind = f"{platform.system().lower()}-{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine())}"
-    pins = hashlib.sha256((MODULES / "go.sum").read_bytes() + f"{KUBERNETES} {ENVTEST}".encode()).hexdigest()[:12]
-    folder = cache() / "controlplane" / f"{kind}-{pins}"
+    kind = _platform()
+    pins = hashlib.sha256((MODULES / "go.sum").read_bytes() + f"{KUBERNETES} {ENVTEST}".encode())
+    folder = cache() / "controlplane" / f"{kind}-{pins.hexdigest()[:12]}"
     if _complete(folder):
         return folder
     with _alone(folder):
@@ -87,8 +81,19 @@ def find() -> Path:
                 _build(made)
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
-    _say(f"the control plane's binaries are in {folder}")
+    _say(f"they are kept in {folder}")
     return folder
+
+
+def cache() -> Path:
+    """Where what is made once stays, outside the tree."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "assistantcron"
+
+
+def _platform() -> str:
+    machine = platform.machine().lower()
+    return f"{platform.system().lower()}-{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(machine, machine) }"
 
 
 def _complete(folder: Path) -> bool:
@@ -103,7 +108,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            _say("waiting for another process that is making the control plane's binaries")
+            _say("another process is getting kube-apiserver, etcd and kubectl: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -115,16 +120,16 @@ def _say(line: str) -> None:
 def _download(kind: str, into: Path) -> bool:
     if kind not in CHECKSUMS:
         return False
-    url = ARCHIVE.format(version=ENVTEST, platform=kind)
-    _say(f"downloading the Kubernetes test binaries {ENVTEST}")
+    url = f"{RELEASES}/envtest-{ENVTEST}/envtest-{ENVTEST}-{kind}.tar.gz"
+    _say(f"downloading kube-apiserver, etcd and kubectl {ENVTEST}")
     try:
-        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as response:  # noqa: S310 - a fixed https URL
-            data = response.read()
-    except (urllib.error.URLError, OSError) as error:
+        with _progress("downloading"):
+            data = _fetch(url)
+    except (OSError, http.client.HTTPException) as error:
         _say(f"they cannot be downloaded here ({getattr(error, 'reason', error)})")
         return False
     if hashlib.sha512(data).hexdigest() != CHECKSUMS[kind]:
-        _say("the download is not what it should be (checksum): not used")
+        _say("the checksum of the download is wrong: not used")
         return False
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive:
@@ -135,36 +140,68 @@ def _download(kind: str, into: Path) -> bool:
     return _complete(into)
 
 
+def _fetch(url: str) -> bytes:
+    """The body; it must begin within `CONNECT_SECONDS`. In a thread, for looking a name up has no limit."""
+    results: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
+
+    def connect() -> None:
+        try:
+            results.put(urllib.request.urlopen(url, timeout=CONNECT_SECONDS))  # noqa: S310 - a fixed https URL
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            results.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        answer = results.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        raise TimeoutError("no answer in time") from None
+    if isinstance(answer, Exception):
+        raise answer
+    with answer:
+        return answer.read()
+
+
 def _build(into: Path) -> None:
     go = shutil.which("go")
     if go is None:
         sys.exit(
-            "kube-apiserver, etcd and kubectl can neither be downloaded nor built here: install Go 1.26 or later, "
-            "or set KUBEBUILDER_ASSETS to a folder that has them"
+            "kube-apiserver, etcd and kubectl can neither be downloaded nor built here: "
+            "install Go 1.26 or later, or set KUBEBUILDER_ASSETS to a folder that has them"
         )
+    # Kubernetes' programs refuse some calls without a version; their own build sets it in the same way.
+    flags = [
+        "-mod=readonly",
+        "-trimpath",
+        f"-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES}",
+    ]
+    # Neither a C compiler nor somebody's workspace may change what comes out.
+    env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
     for number, name in enumerate(NAMES, 1):
-        _say(f"building {name} with Go ({number} of {len(NAMES)}; 4 to 6 minutes in all on 2 cores, once)")
-        # Kubernetes' programs refuse some calls without a version; their own build sets it in the same way.
-        stamp = f"-X k8s.io/component-base/version.gitVersion={KUBERNETES}"
-        command = [go, "build", "-mod=readonly", "-trimpath", f"-ldflags=-s -w {stamp}", "-o", str(into / name)]
-        command.append(PACKAGES[name])
-        with _progress(name):
-            done = subprocess.run(command, cwd=MODULES, check=False, capture_output=True, text=True)
+        _say(f"building {name} with Go ({number} of {len(NAMES)}; once, 4 to 6 minutes in all on 2 cores)")
+        with _progress(f"building {name}"):
+            done = subprocess.run(
+                [go, "build", *flags, "-o", str(into / name), PACKAGES[name]],
+                cwd=MODULES,
+                env=env,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if not line.startswith("go: downloading")]
             sys.exit("\n".join([f"building {name} failed:", *lines[-15:]]))
 
 
 @contextlib.contextmanager
-def _progress(name: str) -> Iterator[None]:
+def _progress(what: str) -> Iterator[None]:
     """A line every 15 s, so that nobody thinks it hangs."""
     done, began = threading.Event(), time.monotonic()
 
     def tell() -> None:
         while not done.wait(15):
-            _say(f"  … still building {name}, {time.monotonic() - began:.0f} s")
+            _say(f"  still {what}, {time.monotonic() - began:.0f} s")
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=tell)
     thread.start()
     try:
         yield
@@ -174,4 +211,7 @@ def _progress(name: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    print(find())
+    try:
+        print(find())
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing is kept of what was unfinished")

@@ -1,26 +1,27 @@
 """A real kube-apiserver on a real etcd, both of one test run's own, on free ports of 127.0.0.1.
 
-No controller manager: Events, RBAC, CRDs, CEL and watches are all there, but a deleted namespace stays `Terminating`,
-and no Service has endpoints.
+No controller manager: Events, RBAC, CRDs, CEL and watches are all there, but a deleted namespace stays
+`Terminating`, an owner's deletion deletes nothing else, and no Service has endpoints.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import shutil
 import ssl
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from tests.bed import binaries
-from tests.bed.process import Server, free_port
+from tests.bed.process import Server, answers, free_port
 
-CRD = Path(__file__).parents[2] / "crds"
+CRDS = Path(__file__).parents[2] / "crds"
+EC_PRIVATE_KEY = bytes.fromhex("30310201010420"), bytes.fromhex("a00a06082a8648ce3d030107")
+"""What stands around the 32 bytes of a P-256 key in DER (RFC 5915): no tool is needed to make one."""
 
 
 class KubectlError(RuntimeError):
@@ -28,47 +29,38 @@ class KubectlError(RuntimeError):
 
 
 class ControlPlane:
-    """`start()`, use, `stop()`. `kubeconfig` is the administrator's."""
+    """`start()`, use, `stop()`. `kubeconfig` is the administrator's.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    Given a `folder`, data, logs and, if `lasting`, the servers stay when this process ends. A server that
+    does not start raises `RuntimeError` with the end of its log.
+    """
+
+    def __init__(self, folder: Path | None = None, *, lasting: bool = False) -> None:
+        self._bin = binaries.find()
         self._temporary = folder is None
+        self._lasting = lasting
         self.folder = folder or Path(tempfile.mkdtemp(prefix="assistantcron-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.kubeconfig = self.folder / "kubeconfig"
-        self._bin = binaries.find()
         self._token = secrets.token_hex(16)
+        self._etcd_port, self._port = free_port(), free_port()
+        self.url = f"https://127.0.0.1:{self._port}"
         self.etcd: Server | None = None
         self.apiserver: Server | None = None
 
     def start(self) -> ControlPlane:
         """etcd, the API server, a kubeconfig: about 3 s."""
-        self._etcd_port, peer_port, self._port = free_port(), free_port(), free_port()
-        self.url = f"https://127.0.0.1:{self._port}"
-        key = self.folder / "service-accounts.key"
-        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
-        (self.folder / "tokens.csv").write_text(f"{self._token},admin,admin,system:masters\n", encoding="utf-8")
-        self._write_kubeconfig()
-        client = f"http://127.0.0.1:{self._etcd_port}"
-        peer = f"http://127.0.0.1:{peer_port}"
-        self.etcd = Server(
-            [
-                str(self._bin / "etcd"),
-                f"--data-dir={self.folder / 'etcd'}",
-                f"--listen-client-urls={client}",
-                f"--advertise-client-urls={client}",
-                f"--listen-peer-urls={peer}",
-                f"--initial-advertise-peer-urls={peer}",
-                f"--initial-cluster=default={peer}",
-                "--unsafe-no-fsync",
-            ],
-            self.folder / "etcd.log",
+        (self.folder / "tokens.csv").write_text(
+            f"{self._token},admin,admin,system:masters\n", encoding="utf-8"
         )
+        self._write_service_account_key()
+        self._start_etcd()
         self.start_apiserver()
+        self._write_kubeconfig()
         return self
 
     def start_apiserver(self) -> None:
-        """On the same port and data as before."""
-        key = self.folder / "service-accounts.key"
+        """On the same port and data as before: about 2 s."""
         self.apiserver = Server(
             [
                 str(self._bin / "kube-apiserver"),
@@ -79,13 +71,14 @@ class ControlPlane:
                 f"--token-auth-file={self.folder / 'tokens.csv'}",
                 "--authorization-mode=RBAC",
                 "--service-account-issuer=https://kubernetes.default.svc",
-                f"--service-account-key-file={key}",
-                f"--service-account-signing-key-file={key}",
+                f"--service-account-key-file={self._service_account_key}",
+                f"--service-account-signing-key-file={self._service_account_key}",
                 "--service-cluster-ip-range=10.0.0.0/24",
-                # They wait for controllers that are not here.
+                # It waits for a controller that is not here.
                 "--disable-admission-plugins=ServiceAccount",
             ],
             self.folder / "kube-apiserver.log",
+            lasting=self._lasting,
         )
         self.apiserver.wait_until(self._ready, 60, "kube-apiserver")
 
@@ -104,10 +97,10 @@ class ControlPlane:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """What kubectl prints; raises `KubectlError` with what it says on failure."""
-        command = [str(self._bin / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
         # A cache of its own: discovery must not outlive the control plane that it is about.
-        command.insert(1, f"--cache-dir={self.folder / 'kubectl'}")
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+        options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.folder / 'kubectl'}"]
+        command = [str(self._bin / "kubectl"), *options, *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=120)
         if done.returncode:
             raise KubectlError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
@@ -119,25 +112,61 @@ class ControlPlane:
 
     def apply_crd(self) -> None:
         """Install `crds/` and wait until it is served."""
-        self.kubectl("apply", "-f", str(CRD))
-        self.kubectl("wait", "--for=condition=Established", "crd/assistantcrons.assistantcron.dev", "--timeout=30s")
+        self.kubectl("apply", "-f", str(CRDS))
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+
+    def _start_etcd(self) -> None:
+        client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{free_port()}"
+        self.etcd = Server(
+            [
+                str(self._bin / "etcd"),
+                f"--data-dir={self.folder / 'etcd'}",
+                f"--listen-client-urls={client}",
+                f"--advertise-client-urls={client}",
+                f"--listen-peer-urls={peer}",
+                f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=default={peer}",
+                "--unsafe-no-fsync",
+            ],
+            self.folder / "etcd.log",
+            lasting=self._lasting,
+        )
 
     def _ready(self) -> bool:
-        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self._token}"})  # noqa: S310
-        try:
-            with urllib.request.urlopen(request, timeout=2, context=ssl._create_unverified_context()) as answer:  # noqa: S310, S323
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        if self.etcd is not None:
+            self.etcd.require("etcd")
+        # At the first start the certificate to check the server by is still being made.
+        tls = ssl._create_unverified_context()  # noqa: S323 - our own server on 127.0.0.1
+        return answers(f"{self.url}/readyz", token=self._token, tls=tls)
+
+    @property
+    def _service_account_key(self) -> Path:
+        return self.folder / "service-accounts.key"
+
+    def _write_service_account_key(self) -> None:
+        before, after = EC_PRIVATE_KEY
+        # Smaller than 2**255, and so than the curve's order.
+        number = bytes([secrets.randbelow(128)]) + secrets.token_bytes(31)
+        text = base64.encodebytes(before + number + after).decode()
+        self._service_account_key.touch(mode=0o600)
+        self._service_account_key.write_text(
+            f"-----BEGIN EC PRIVATE KEY-----\n{text}-----END EC PRIVATE KEY-----\n", encoding="utf-8"
+        )
 
     def _write_kubeconfig(self) -> None:
+        # Its own certificate and the one it has signed that with.
+        authority = base64.b64encode((self.folder / "certificates" / "apiserver.crt").read_bytes()).decode()
         document = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "bed", "cluster": {"server": self.url, "insecure-skip-tls-verify": True}}],
+            "clusters": [
+                {"name": "bed", "cluster": {"server": self.url, "certificate-authority-data": authority}}
+            ],
             "users": [{"name": "admin", "user": {"token": self._token}}],
-            "contexts": [{"name": "bed", "context": {"cluster": "bed", "user": "admin", "namespace": "default"}}],
+            "contexts": [
+                {"name": "bed", "context": {"cluster": "bed", "user": "admin", "namespace": "default"}}
+            ],
             "current-context": "bed",
         }
+        self.kubeconfig.touch(mode=0o600)
         self.kubeconfig.write_text(json.dumps(document, indent=2), encoding="utf-8")
-        self.kubeconfig.chmod(0o600)

@@ -1,4 +1,4 @@
-"""A real LangGraph server (`langgraph dev`) with the sample graph of `examples/server`, on a free port of 127.0.0.1."""
+"""A real LangGraph server, `langgraph dev`, with the sample graph of `examples/server`, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import os
 import shutil
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from tests.bed.process import Server, free_port
+from tests.bed.process import Server, answers, free_port
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "server"
+QUIET = {
+    "LANGCHAIN_TRACING_V2": "false",
+    "LANGSMITH_TRACING": "false",
+    "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+    "NO_COLOR": "1",
+}
+"""Nothing goes to anybody else, whatever the developer's shell says."""
 
 
 def langgraph() -> Path:
-    """The `langgraph` command: `LANGGRAPH_CLI`, or that of `.venv-server`."""
+    """The command: `LANGGRAPH_CLI`, or that of `.venv-server`; exits with a line if it is not there."""
     command = Path(os.environ.get("LANGGRAPH_CLI") or ROOT / ".venv-server" / "bin" / "langgraph")
     if not command.exists():
         sys.exit(f"{command} is not there: `make server` installs it, or set LANGGRAPH_CLI")
@@ -25,10 +30,16 @@ def langgraph() -> Path:
 
 
 class DevServer:
-    """`start()`, use, `stop()`; `restart()` as after a crash."""
+    """`start()`, use, `stop()`; `restart()` as after a crash.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    Given a `folder`, state, log and, if `lasting`, the server stay when this process ends. A server that does
+    not start raises `RuntimeError` with the end of its log.
+    """
+
+    def __init__(self, folder: Path | None = None, *, lasting: bool = False) -> None:
+        self._command = langgraph()
         self._temporary = folder is None
+        self._lasting = lasting
         self.folder = folder or Path(tempfile.mkdtemp(prefix="assistantcron-server-"))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -37,15 +48,22 @@ class DevServer:
         shutil.copytree(SAMPLE, self.folder / "server", dirs_exist_ok=True)
 
     def start(self) -> DevServer:
-        """Until it answers: 3 to 6 s."""
-        command = [str(langgraph()), "dev", "--no-browser", "--no-reload", "--host=127.0.0.1", f"--port={self.port}"]
+        """Until it answers: 2 to 6 s."""
+        options = [
+            "--no-browser",
+            "--no-reload",
+            "--host=127.0.0.1",
+            f"--port={self.port}",
+            "--n-jobs-per-worker=10",
+        ]
         self.server = Server(
-            [*command, "--n-jobs-per-worker=10"],
+            [str(self._command), "dev", *options],
             self.folder / "server.log",
-            env={"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1", "NO_COLOR": "1"},
+            env=QUIET,
             cwd=self.folder / "server",
+            lasting=self._lasting,
         )
-        self.server.wait_until(self._ready, 90, "langgraph dev")
+        self.server.wait_until(lambda: answers(f"{self.url}/ok"), 90, "langgraph dev")
         return self
 
     def restart(self) -> None:
@@ -60,10 +78,3 @@ class DevServer:
             self.server.stop(5)
         if self._temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/ok", timeout=2) as answer:  # noqa: S310 - our own server
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False

@@ -1,49 +1,83 @@
-"""Starting servers for tests, so that none outlives the test run: own process groups, ended by PID, and by the kernel
-when the parent dies.
+"""Servers as child processes that cannot outlive the test run.
+
+Each has its own process group, is ended by PID, and is killed by the kernel (Linux) should the thread that
+started it die first: start servers from the main thread.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import http.client
 import os
+import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+DIE_WITH_PARENT = """
+import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""A launcher, because `preexec_fn` is not safe in a process with threads."""
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on.
+
+    Below the range from which the kernel serves outgoing connections: one of that range could be taken while
+    its server is down for a restart, even by a client that tries to connect to it.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+
+
+def answers(url: str, *, token: str = "", tls: ssl.SSLContext | None = None) -> bool:
+    """Whether a server of ours answers there, and with 200; never through a proxy."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if tls:
+        handlers.append(urllib.request.HTTPSHandler(context=tls))
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 class Server:
-    """A child process with its log in a file."""
+    """A child process with its log in a file; a `lasting` one outlives this process."""
 
     def __init__(
-        self, command: list[str], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        command: list[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        lasting: bool = False,
     ) -> None:
         self.log = log
-        self._lasting = bool(os.environ.get("ASSISTANTCRON_BED_LASTING"))
+        launcher = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT]
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                command,
+                command if lasting or sys.platform != "linux" else [*launcher, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(env or {})},
                 cwd=cwd,
                 start_new_session=True,
-                preexec_fn=None if self._lasting else _die_with_parent,  # noqa: PLW1509 - one system call, no threads
             )
 
     @property
@@ -55,12 +89,16 @@ class Server:
         """Poll; raises `RuntimeError` with the log's end if it dies or takes too long."""
         deadline = time.monotonic() + seconds
         while not ready():
-            if self.process.poll() is not None:
-                raise RuntimeError(f"{what} ended with status {self.process.returncode}:\n{self.tail()}")
+            self.require(what)
             if time.monotonic() > deadline:
-                self.stop()
+                self.kill()
                 raise RuntimeError(f"{what} was not ready within {seconds:.0f} s:\n{self.tail()}")
             time.sleep(0.05)
+
+    def require(self, what: str) -> None:
+        """Raises `RuntimeError` with the log's end if it has ended."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{what} ended with status {self.process.returncode}:\n{self.tail()}")
 
     def tail(self, lines: int = 30) -> str:
         """The end of its log."""
@@ -71,23 +109,15 @@ class Server:
         self.process.send_signal(number)
 
     def stop(self, seconds: float = 10.0) -> int:
-        """TERM, and KILL to the whole group after a while; the exit status."""
+        """TERM, and KILL to the whole group when it has ended or `seconds` are over; the exit status."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            pass
-        self.kill()
-        return self.process.wait()
+        return self.kill()
 
-    def kill(self) -> None:
-        """KILL to the whole group."""
+    def kill(self) -> int:
+        """KILL to the whole group; the exit status."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        return self.process.wait()
