@@ -238,7 +238,7 @@ def test_defaults_stand_on_optional_fields_only() -> None:
     assert [path for path, node in OURS.items() if path in required and "default" in node] == []
 
 
-@pytest.mark.parametrize("path, rule", ALL_RULES)
+@pytest.mark.parametrize(("path", "rule"), ALL_RULES)
 def test_every_rule_says_what_to_do(path: str, rule: dict[str, str]) -> None:
     assert re.search(r"\b(must|may not)\b", rule["message"])
     assert not rule["message"].endswith(".")

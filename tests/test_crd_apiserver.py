@@ -200,7 +200,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str, str | None]] = {
         {"deployment": {"url": "http://a/b c"}},
         "spec.deployment.url",
         HTTP_URL,
-        "must name a host",
+        "may not contain white space",
     ),
     "url with user": (
         {"deployment": {"url": "http://u:p@a"}},

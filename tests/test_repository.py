@@ -56,7 +56,7 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    "line, hit",
+    ("line", "hit"),
     [("cd /" + "home/me", True), ("see https://example.com/home/me", False), ("cp a /" + "work/b", True)],
 )
 def test_machine_paths_are_told_from_urls(line: str, hit: bool) -> None:
