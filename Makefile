@@ -6,7 +6,7 @@ SERVER := .venv-server
 ARGS ?=
 
 # The rules of the product: every branch of them has a test.
-CORE := announce cron decide egress payload resource schedule spec status
+CORE := announce cron decide egress payload resource rules schedule spec status table
 comma := ,
 empty :=
 space := $(empty) $(empty)

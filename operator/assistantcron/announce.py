@@ -1,7 +1,7 @@
 """What people are told: the Kubernetes Events of one pass. Core: no I/O, no clock.
 
-One per transition, none per pass, none for a scheduled start: its end tells of it. The reasons are a closed list,
-`REASONS`.
+One per transition, none per pass, none for a scheduled start: its end tells of it. The reasons are a closed
+list, `REASONS`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ def events(news: Iterable[Fact], old: Status, new: Status) -> Iterator[Event]:
             case Ended():
                 yield _end(fact)
             case DidNotRun(outcome, first, last, count, reason, message):
-                which = rfc3339(first) if count == 1 else f"{count} slots from {rfc3339(first)} to {rfc3339(last)}"
+                which = (
+                    rfc3339(first)
+                    if count == 1
+                    else f"{count} slots from {rfc3339(first)} to {rfc3339(last)}"
+                )
                 kind: Literal["Normal", "Warning"] = "Normal" if outcome == "Skipped" else "Warning"
                 yield Event(kind, f"Slot{outcome}", f"{which}: {reason}: {message}")
             case Answered(answer):

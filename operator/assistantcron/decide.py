@@ -1,150 +1,56 @@
 """What is to happen now: the rules, as data in and data out. Core: no I/O, no clock.
 
-`reconciler.py` gathers a `View`, calls `decide`, carries out the one start it may ask for, and hands all facts to
-`status.py`. The order is fixed: account for what a person changed (`_since`), then for slots that can no longer
-start (`_overtaken`), then judge what is due by `RULES`, first match wins.
+`reconciler.py` gathers a `View`, calls `decide`, carries out the one start it may ask for, and hands all
+facts to `status.py`. The order is fixed: account for what a person changed (`_since`), for runs of an earlier
+life and slots that can no longer start (`_past`), then judge what is due by `rules.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from assistantcron.errors import InvalidSpec
 from assistantcron.resource import (
-    MAX_ACTIVE,
     Accounted,
-    ActiveRun,
     Answered,
     DidNotRun,
-    Ended,
     Fact,
     RequestAnswer,
     Resource,
     Slot,
     Started,
+    Trigger,
 )
+from assistantcron.rules import Retry, View, Wait, judge, tried
 from assistantcron.schedule import Schedule
-from assistantcron.spec import AssistantCronSpec
 
 REQUEST_PATIENCE = timedelta(minutes=5)
 """How long a run asked for "now" is retried: nobody wants it hours later."""
 
 Unrun = Literal["Skipped", "Missed"]
+_DOWN: tuple[Unrun, str, str] = ("Missed", "OperatorDown", "the operator was not there when the slot came")
+_SUSPENDED: tuple[Unrun, str, str] = ("Skipped", "Suspended", "the resource was suspended")
+_ALREADY_THERE = (
+    "the annotation was there before the operator first saw the resource: creating starts nothing"
+)
 _INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Retry:
-    """A start that failed for a passing reason, remembered between passes of one process."""
-
-    slot: Slot
-    reason: str
-    message: str
-    not_before: datetime
-    failures: int
-
-
-@dataclass(frozen=True)
-class Found:
-    """A run that the server already has for a slot that status does not know."""
-
-    slot_name: str
-    run: ActiveRun
-
-
-@dataclass(frozen=True)
-class View:
-    """All that one decision looks at."""
-
-    resource: Resource
-    spec: AssistantCronSpec
-    schedule: Schedule
-    ended: tuple[Ended, ...] = ()
-    found: tuple[Found, ...] = ()
-    retries: tuple[Retry, ...] = ()
-
-    @property
-    def active(self) -> tuple[ActiveRun, ...]:
-        """The runs in flight once `ended` and `found` are counted in; one that waits for a human is in flight."""
-        ends = {end.run_id: end for end in self.ended}
-        known = [run for run in self.resource.status.active if run.run_id not in ends or ends[run.run_id].awaiting]
-        marked = [run.model_copy(update={"status": "interrupted"}) if run.run_id in ends else run for run in known]
-        return (*marked, *(found.run for found in self.found))
-
-    def retry(self, slot: Slot) -> Retry | None:
-        """The failed start of that slot, if there was one."""
-        return next((retry for retry in self.retries if retry.slot.name == slot.name), None)
-
-
-@dataclass(frozen=True)
 class Decision:
-    """Facts for status, at most one slot to start, and when to look again (None: only when something happens)."""
+    """Facts for status, at most one slot to start, when to look again (None: when something happens)."""
 
     facts: tuple[Fact, ...]
     start: Slot | None = None
     wake: datetime | None = None
 
 
-@dataclass(frozen=True)
-class Skip:
-    """The slot does not run, by a rule."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Wait:
-    """The slot may still run, not before that instant."""
-
-    until: datetime
-
-
-Rule = Callable[[View, Slot, datetime], Skip | Wait | None]
-
-
-def awaiting_input(view: View, _slot: Slot, _now: datetime) -> Skip | None:
-    """An agent that waits for a human would only ask the same again."""
-    waiting = [run for run in view.active if run.status == "interrupted"]
-    if view.spec.concurrency_policy == "Forbid" and waiting:
-        return Skip("AwaitingInput", f"run {waiting[0].run_id} waits for a human")
-    return None
-
-
-def overlap_forbidden(view: View, _slot: Slot, _now: datetime) -> Skip | None:
-    """CronJob's `Forbid`: skipped at once, never started late."""
-    if view.spec.concurrency_policy == "Forbid" and view.active:
-        return Skip("ConcurrencyForbidden", f"run {view.active[0].run_id} was still in flight")
-    return None
-
-
-def too_many_active(view: View, _slot: Slot, _now: datetime) -> Skip | None:
-    """Status can hold so many runs in flight; one more would be started and forgotten."""
-    if len(view.active) >= MAX_ACTIVE:
-        return Skip("TooManyActive", f"{MAX_ACTIVE} runs were in flight")
-    return None
-
-
-def backing_off(view: View, slot: Slot, now: datetime) -> Wait | None:
-    """Its start failed a moment ago."""
-    retry = view.retry(slot)
-    return Wait(retry.not_before) if retry and now < retry.not_before else None
-
-
-RULES: tuple[Rule, ...] = (
-    awaiting_input,  # before overlap: the more telling reason of the two
-    overlap_forbidden,
-    too_many_active,
-    backing_off,  # last: a slot that a rule forbids is not kept waiting
-)
-
-
 def due(view: View, now: datetime) -> tuple[Slot, ...]:
-    """What asks to be started at `now`: the newest slot that has come and is not accounted for, and a request."""
-    since, _ = _since(view, now)
+    """What asks to be started: the newest slot that has come and is not accounted for, and a request."""
+    since, _ = _judged_from(view, now)
     newest = None if view.spec.suspend else view.schedule.last_through(now, after=since)
     slots = [] if newest is None else [Slot(newest)]
     if request := _request(view, now):
@@ -152,23 +58,29 @@ def due(view: View, now: datetime) -> tuple[Slot, ...]:
     return tuple(slots)
 
 
+def undecided(view: View, now: datetime) -> bool:
+    """Whether slots or a request have come that an earlier life may have started unrecorded."""
+    _, left = _judged_from(view, now)
+    return bool(due(view, now)) or any(isinstance(fact, DidNotRun) for fact in left)
+
+
 def decide(view: View, now: datetime) -> Decision:
     """Judge everything that is due at `now` (aware UTC)."""
-    since, left = _since(view, now)
-    slots = due(view, now)
+    since, left = _judged_from(view, now)
     facts: list[Fact] = [*view.ended, *left]
-    if not view.spec.suspend:
-        facts += _overtaken(view, since, next((slot.time for slot in slots if slot.token is None), None))
+    if view.unrecorded:
+        # Whether these still run is to be seen before anything else is judged.
+        return Decision((*facts, *_adopted(view, since, now)), None, now)
+    slots = due(view, now)
+    if slots and slots[0].token is None:
+        facts += _past(view.schedule, since, slots[0].time, view.fates)
     wakes = [] if view.spec.suspend else [view.schedule.next_after(now)]
     for slot in slots:
-        if ran := next((found.run for found in view.found if found.slot_name == slot.name), None):
-            facts.append(Started(ran, slot.token))
-            continue
         retry = view.retry(slot)
         if slot.token is not None and retry is not None and now - slot.time > REQUEST_PATIENCE:
             facts.append(did_not_start(slot, "Missed", retry.reason, retry.message, now))
             continue
-        verdict = next((verdict for rule in RULES if (verdict := rule(view, slot, now)) is not None), None)
+        verdict = judge(view, slot, now)
         if verdict is None:
             # One start a pass: what else is due is judged when this one is in status.
             return Decision(tuple(facts), slot, now)
@@ -179,97 +91,101 @@ def decide(view: View, now: datetime) -> Decision:
     return Decision(tuple(facts), None, min(filter(None, wakes), default=None))
 
 
-def decide_invalid(resource: Resource, error: InvalidSpec, now: datetime) -> Decision:
-    """A spec that cannot be obeyed: nothing is armed, a person must act, and a request is answered with that."""
-    facts: list[Fact] = []
-    status = resource.status
-    if status.accounted_through is not None and status.observed_schedule is not None:
-        facts += [*_left_behind(resource, Schedule.from_text(status.observed_schedule), (), now), Accounted(now)]
-    if status.accounted_through is None:
-        facts.append(Accounted(now))
-    if request := _unanswered(resource):
-        facts.append(_ignored(request, now) if status.accounted_through is None else Answered(
-            RequestAnswer(token=request, time=now, outcome="Missed", reason=error.reason, message=error.message)
-        ))
+def decide_invalid(
+    resource: Resource, error: InvalidSpec, now: datetime, retries: Sequence[Retry] = ()
+) -> Decision:
+    """A spec that cannot be obeyed: nothing is armed, and a request is answered with what is wrong."""
+    _, facts = _since(resource, None, suspended=False, fates=tried(retries), now=now)
+    request = _unanswered(resource)
+    if request is not None and resource.status.accounted_through is not None:
+        facts.append(did_not_start(Slot(now, request), "Missed", error.reason, error.message, now))
     return Decision(tuple(facts))
 
 
 def did_not_start(slot: Slot, outcome: Unrun, reason: str, message: str, now: datetime) -> Fact:
-    """The fact that a slot or a request came to nothing. `outcome`: Skipped (a rule) or Missed (nobody could)."""
+    """The fact that a slot or request came to nothing: Skipped (a rule) or Missed (nobody could)."""
     if slot.token is not None:
-        return Answered(RequestAnswer(token=slot.token, time=now, outcome=outcome, reason=reason, message=message))
+        return _answered(slot.token, outcome, reason, message, now)
     return DidNotRun(outcome, slot.time, slot.time, 1, reason, message)
 
 
-def _since(view: View, now: datetime) -> tuple[datetime, list[Fact]]:
-    """From when on slots count, and what that leaves behind. No decision of a person fires for its past (design §3.2)."""
-    status, resource = view.resource.status, view.resource
-    if status.accounted_through is None:
-        first: list[Fact] = [Accounted(now)]
-        if request := _unanswered(resource):
-            first.append(_ignored(request, now))
-        return now, first
-    if status.observed_schedule is None:
-        return now, [Accounted(now)]
-    edited = status.observed_schedule != str(view.schedule)
-    resumed = not view.spec.suspend and _was_suspended(resource)
+def _judged_from(view: View, now: datetime) -> tuple[datetime, list[Fact]]:
+    return _since(view.resource, view.schedule, suspended=view.spec.suspend, fates=view.fates, now=now)
+
+
+def _since(
+    resource: Resource,
+    schedule: Schedule | None,
+    *,
+    suspended: bool,
+    fates: Mapping[datetime, Fact],
+    now: datetime,
+) -> tuple[datetime, list[Fact]]:
+    """From when on slots count, and what is left behind.
+
+    No decision of a person fires for its past (design §3.2).
+    """
+    status, token = resource.status, _unanswered(resource)
+    through = status.accounted_through
+    if through is None:
+        ignored = [_answered(token, "Ignored", "AlreadyThere", _ALREADY_THERE, now)] if token else []
+        return now, [Accounted(now), *ignored]
+    old = _readable(status.observed_schedule)
+    # An armed resource always has a next slot in status.
+    was_suspended = old is not None and status.next_schedule_time is None
+    edited = status.observed_schedule != (None if schedule is None else str(schedule))
     # More than one generation unseen may hide a suspension and its end.
     unseen = not 0 <= resource.generation - (status.observed_generation or 0) <= 1
-    if edited or resumed or unseen:
-        old = Schedule.from_text(status.observed_schedule)
-        return now, [*_left_behind(resource, old, view.retries, now), Accounted(now)]
-    return status.accounted_through, []
+    if not (edited or suspended != was_suspended or unseen):
+        return through, [Accounted(through)]
+    others = _SUSPENDED if suspended or was_suspended else _DOWN
+    left = [] if old is None else _past(old, through, now + _INSTANT, fates, others)
+    return now, [*left, Accounted(now)]
 
 
-def _was_suspended(resource: Resource) -> bool:
-    """Armed resources always have a next slot in status; a suspended one has none."""
-    return resource.status.observed_schedule is not None and resource.status.next_schedule_time is None
-
-
-def _left_behind(resource: Resource, old: Schedule, retries: Sequence[Retry], now: datetime) -> Iterator[Fact]:
-    """The slots of the schedule as it was, up to now, that nobody will start any more."""
-    after = resource.status.accounted_through or now
-    if _was_suspended(resource):
-        yield from _unrun(old, after, now, "Skipped", "Suspended", "the resource was suspended")
-        return
-    newest = old.last_through(now, after=after)
-    if newest is not None:
-        yield from _missed(old, after, newest + _INSTANT, retries)
-
-
-def _overtaken(view: View, since: datetime, newest: datetime | None) -> Iterator[Fact]:
-    """Slots before `newest`, which is due: those that ran after all, and those that never will."""
-    cursor = since
-    for found in sorted(view.found, key=lambda f: f.run.scheduled_time):
-        at = found.run.scheduled_time
-        if found.slot_name == Slot(at).name and cursor < at and at != newest:
-            yield from _missed(view.schedule, cursor, at, view.retries)
-            yield Started(found.run)
-            cursor = at
-    if newest is not None:
-        yield from _missed(view.schedule, cursor, newest, view.retries)
-
-
-def _missed(schedule: Schedule, after: datetime, before: datetime, retries: Sequence[Retry]) -> Iterator[Fact]:
-    """Missed slots strictly between the two instants; one whose start was tried has its own reason."""
-    for retry in sorted(retries, key=lambda r: r.slot.time):
-        at = retry.slot.time
-        if retry.slot.token is None and after < at < before:
-            yield from _unrun(schedule, after, at - _INSTANT, "Missed", "OperatorDown", _DOWN)
-            yield DidNotRun("Missed", at, at, 1, retry.reason, retry.message)
+def _past(
+    schedule: Schedule,
+    after: datetime,
+    before: datetime,
+    fates: Mapping[datetime, Fact],
+    others: tuple[Unrun, str, str] = _DOWN,
+) -> Iterator[Fact]:
+    """The slots strictly between the two instants, oldest first: each its own fate, or that of the others."""
+    for at, fate in sorted(fates.items(), key=lambda item: item[0]):
+        if after < at < before:
+            yield from _unrun(schedule, after, at - _INSTANT, others)
+            yield fate
             after = at
-    yield from _unrun(schedule, after, before - _INSTANT, "Missed", "OperatorDown", _DOWN)
-
-
-_DOWN = "the operator was not there when the slot came"
+    yield from _unrun(schedule, after, before - _INSTANT, others)
 
 
 def _unrun(
-    schedule: Schedule, after: datetime, through: datetime, outcome: Unrun, reason: str, message: str
+    schedule: Schedule, after: datetime, through: datetime, fate: tuple[Unrun, str, str]
 ) -> Iterator[Fact]:
     first, last = schedule.next_after(after), schedule.last_through(through, after=after)
     if first is not None and last is not None:
+        outcome, reason, message = fate
         yield DidNotRun(outcome, first, last, schedule.count(after, through), reason, message)
+
+
+def _adopted(view: View, since: datetime, now: datetime) -> Iterator[Fact]:
+    """The runs of an earlier life, and the slots before them that nobody has started."""
+    scheduled = [one.run.scheduled_time for one in view.unrecorded if one.run.trigger is Trigger.SCHEDULE]
+    if scheduled:
+        yield from _past(view.schedule, since, max(scheduled) + _INSTANT, view.fates)
+    request = _request(view, now)
+    for found in view.unrecorded:
+        if found.run.trigger is Trigger.MANUAL:
+            answered = request if request is not None and request.name == found.slot_name else None
+            yield Started(found.run, answered.token if answered else None)
+
+
+def _readable(text: str | None) -> Schedule | None:
+    """The schedule as status has it; None also if this version does not understand it any more."""
+    try:
+        return None if text is None else Schedule.from_text(text)
+    except InvalidSpec:
+        return None
 
 
 def _unanswered(resource: Resource) -> str | None:
@@ -285,14 +201,7 @@ def _request(view: View, now: datetime) -> Slot | None:
     return retry.slot if retry else Slot(now, token)
 
 
-def _ignored(token: str, now: datetime) -> Fact:
-    return Answered(
-        RequestAnswer(
-            token=token,
-            time=now,
-            outcome="Ignored",
-            reason="AlreadyThere",
-            message="the annotation was there before the operator first saw the resource: creating starts nothing",
-        )
-    )
-
+def _answered(
+    token: str, outcome: Literal["Skipped", "Missed", "Ignored"], reason: str, message: str, now: datetime
+) -> Fact:
+    return Answered(RequestAnswer(token=token, time=now, outcome=outcome, reason=reason, message=message))

@@ -1,12 +1,13 @@
 """Where a resource's runs go, and whether they may: policy, no I/O.
 
-`reconciler.py` asks for a `Target`; `deployment.py` connects only to addresses that `Policy.check_address` lets pass,
-so a name that resolves to something else later gains nothing. A credential is part of the target it belongs to and
-never meets another URL.
+`reconciler.py` asks for a `Target`; `deployment.py` connects only to addresses that `Policy.check_address`
+lets pass, so a name that resolves to something else later gains nothing. A credential is part of the target
+it belongs to and never meets another URL.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -17,6 +18,9 @@ from assistantcron.spec import Deployment
 
 Address = IPv4Address | IPv6Address
 _BROADCAST = ip_address("255.255.255.255")
+# ASCII, and no short or octal IPv4: what a client might turn into an address later, nobody would check.
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[-_.A-Za-z0-9]+)(:[0-9]*)?")
+_NAME = re.compile(r"([-_a-z0-9]{1,63}\.)*(?![0-9]+\.?$)[-_a-z0-9]{1,63}\.?")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,9 @@ class Policy:
         if special := self._special(address):
             raise Denied(f"{host} is a {special} address, which resources may not call")
         if self.allowed_hosts and not self._names(host) and not self._contains(address):
-            raise Denied(f"{host} is not among the hosts that the operator's ALLOWED_HOSTS lets resources call")
+            raise Denied(
+                f"{host} is not among the hosts that the operator's ALLOWED_HOSTS lets resources call"
+            )
 
     def _special(self, address: Address) -> str | None:
         if address.is_loopback:
@@ -76,7 +82,7 @@ def _unmapped(address: Address) -> Address:
 
 
 def parse_url(url: str, where: str) -> Target:
-    """The target of a bare URL. Raises `InvalidSpec` naming `where` it stands; the URL itself is not repeated."""
+    """The target of a bare URL. Raises `InvalidSpec` naming `where` it stands, without repeating it."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -84,13 +90,24 @@ def parse_url(url: str, where: str) -> Target:
         raise _bad_url(where, "is not a URL") from None
     if parts.scheme not in ("http", "https"):
         raise _bad_url(where, "must begin with http:// or https://")
-    if not parts.hostname or any(c.isspace() or not c.isprintable() for c in url) or port == 0:
-        raise _bad_url(where, "must name a host, such as https://agents.example.com")
     if "@" in parts.netloc:
         raise _bad_url(where, "may not contain a user or password: put credentials in a Secret")
+    host = parts.hostname or ""
+    if not _AUTHORITY.fullmatch(parts.netloc) or not _is_host(host) or port == 0:
+        raise _bad_url(where, "must name a host, such as https://agents.example.com")
+    if " " in url or not url.isprintable():
+        raise _bad_url(where, "may not contain white space or control characters")
     if parts.query or parts.fragment or url.endswith(("?", "#")):
         raise _bad_url(where, "may not have a query or fragment")
-    return Target(url=url.rstrip("/"), host=parts.hostname)
+    return Target(url=url.rstrip("/"), host=host)
+
+
+def _is_host(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return _NAME.fullmatch(host) is not None
+    return True
 
 
 def _bad_url(where: str, mend: str) -> InvalidSpec:
@@ -107,7 +124,8 @@ def target_of(
     if deployment is None:
         if default is None:
             raise InvalidSpec(
-                "spec.deployment must be set: the operator has no default deployment (ASSISTANTCRON_DEPLOYMENT_URL)",
+                "spec.deployment must be set: the operator has no default deployment "
+                "(ASSISTANTCRON_DEPLOYMENT_URL)",
                 reason="DeploymentNotConfigured",
             )
         return default
@@ -123,15 +141,21 @@ def target_of(
 
 def _from_secret(secret: Mapping[str, str], name: str) -> Target:
     if not secret.get("url", "").strip():
-        raise InvalidSpec(f"{name} must have the key url: its credentials go to that URL only", reason="InvalidSecret")
+        raise InvalidSpec(
+            f"{name} must have the key url: its credentials go to that URL only", reason="InvalidSecret"
+        )
     try:
         bare = parse_url(secret["url"].strip(), f"{name}, key url:")
     except InvalidSpec as error:
         raise InvalidSpec(error.message, reason="InvalidSecret") from None
-    credentials = {key: secret[key].strip() for key in ("apiKey", "authorization") if secret.get(key, "").strip()}
+    credentials = {
+        key: secret[key].strip() for key in ("apiKey", "authorization") if secret.get(key, "").strip()
+    }
     for key, value in credentials.items():
         if not (value.isascii() and value.isprintable()):
-            raise InvalidSpec(f"{name}, key {key}: must be one line of printable ASCII", reason="InvalidSecret")
+            raise InvalidSpec(
+                f"{name}, key {key}: must be one line of printable ASCII", reason="InvalidSecret"
+            )
     return Target(
         url=bare.url,
         host=bare.host,

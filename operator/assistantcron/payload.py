@@ -7,16 +7,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from assistantcron.resource import Resource, Slot, rfc3339
-from assistantcron.spec import AssistantCronSpec
+from assistantcron.spec import RESERVED, AssistantCronSpec
 
-# Our own metadata keys on threads and runs. The server strips `thread_id`, `run_id`, `assistant_id` and `cron_id`.
-OPERATOR, UID, SLOT, ATTEMPT = "assistantcron", "assistantcron_uid", "assistantcron_slot", "assistantcron_attempt"
+# Our own metadata keys on threads and runs. Servers strip `thread_id`, `run_id`, `assistant_id`, `cron_id`.
+OPERATOR, UID = RESERVED, "assistantcron_uid"
+SLOT, ATTEMPT = "assistantcron_slot", "assistantcron_attempt"
 NAMESPACE, NAME = "assistantcron_namespace", "assistantcron_name"
 TRIGGER, SCHEDULED_TIME = "assistantcron_trigger", "assistantcron_scheduled_time"
 CLAIM, DISPOSAL = "assistantcron_claim", "assistantcron_on_run_completed"
 FENCE, SPENT = "assistantcron_fence", "assistantcron_spent"
 
-_REFERENCE = re.compile(r"\$\$(?P<escaped>\([^)]*\))|\$\((?P<name>[A-Z_]+)\)")
+# Possessive, and from the first dollar only: linear in the length of whatever somebody has written.
+_REFERENCE = re.compile(r"(?<!\$)(\$++)\((?:([A-Z_]++)\))?")
 
 
 def slot_metadata(resource: Resource, slot: Slot, attempt: int) -> dict[str, Any]:
@@ -44,12 +46,13 @@ def variables(resource: Resource, slot: Slot, zone: ZoneInfo) -> dict[str, str]:
 
 
 def substitute(value: Any, values: dict[str, str]) -> Any:  # noqa: ANN401 - any JSON in, the same shape out
-    """Replace `$(NAME)` in every string; `$$(X)` becomes `$(X)`; anything else is left (Kubernetes' rule for `$(VAR)`).
+    """Replace `$(NAME)` in every string; `$$(X)` becomes `$(X)`; anything else is left.
 
-    Depth is bounded by `spec.MAX_DEPTH`, which `parse_spec` has checked.
+    Kubernetes' rule for `$(VAR)`: two dollars before a parenthesis are one that means nothing, so `$$$(NAME)`
+    is a dollar and the value. Depth is bounded by `spec.MAX_DEPTH`, which `parse_spec` has checked.
     """
     if isinstance(value, str):
-        return _REFERENCE.sub(lambda m: m["escaped"] and "$" + m["escaped"] or values.get(m["name"], m[0]), value)
+        return _REFERENCE.sub(lambda match: _expanded(match, values), value)
     if isinstance(value, dict):
         return {key: substitute(item, values) for key, item in value.items()}
     if isinstance(value, list):
@@ -57,18 +60,27 @@ def substitute(value: Any, values: dict[str, str]) -> Any:  # noqa: ANN401 - any
     return value
 
 
-def run_body(spec: AssistantCronSpec, values: dict[str, str], own_metadata: dict[str, Any]) -> dict[str, Any]:
-    """`POST /threads/{id}/runs`. `if_not_exists` stays out: a thread that is gone must not come back (design §4).
+def _expanded(match: re.Match[str], values: dict[str, str]) -> str:
+    dollars, name = match.groups()
+    pairs, single = divmod(len(dollars), 2)
+    rest = match[0][len(dollars) :]
+    return "$" * pairs + (values.get(name, f"${rest}") if single else rest)
 
-    Absent fields are left out, for the server answers 422 to an explicit null; `input` is always there, for some
-    servers refuse a run without.
+
+def run_body(spec: AssistantCronSpec, values: dict[str, str], own_metadata: dict[str, Any]) -> dict[str, Any]:
+    """`POST /threads/{id}/runs`. `if_not_exists` stays out: a thread that is gone must not come back (§4).
+
+    Absent fields are left out, for the server answers 422 to an explicit null; `input` is always there, for
+    some servers refuse a run without.
     """
     body: dict[str, Any] = {
         "assistant_id": spec.assistant,
         "input": substitute(spec.input or {}, values),
         "metadata": {**substitute(spec.metadata or {}, values), **own_metadata},
         # A thread made for one run has nobody to queue behind: a second run there is a mistake.
-        "multitask_strategy": "reject" if spec.thread is None else spec.thread.multitask_strategy or "enqueue",
+        "multitask_strategy": "reject"
+        if spec.thread is None
+        else spec.thread.multitask_strategy or "enqueue",
     }
     for field in ("config", "context"):
         if (payload := getattr(spec, field)) is not None:

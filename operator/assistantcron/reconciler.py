@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from assistantcron.decide import Decision, Found, Retry, View, decide, decide_invalid, did_not_start, due
+from assistantcron.decide import Decision, decide, decide_invalid, did_not_start, due, undecided
 from assistantcron.deployment import Deployment
 from assistantcron.errors import AssistantCronError, Conflict, InvalidSpec, Refused, Transient, Unclear
 from assistantcron.follower import Follower
 from assistantcron.lookups import KEPT_BAD, Lookups
 from assistantcron.recorder import Recorder
 from assistantcron.resource import Fact, Health, Key, Resource, Slot, Started
+from assistantcron.rules import Found, Retry, View
 from assistantcron.schedule import Schedule
 from assistantcron.spec import AssistantCronSpec, parse_spec
 from assistantcron.starter import Order, Starter
@@ -75,7 +76,11 @@ class Reconciler:
         except InvalidSpec as error:
             frame = Frame(resource.generation, None, suspended=False, now=now)
             health = Health(ready=False, reason=error.reason, message=error.message, stalled=True)
-            await self.recorder.record(memory, [health, *decide_invalid(resource, error, now).facts], frame, None)
+            tried = tuple(memory.retries.values())
+            decision = decide_invalid(_caught_up(memory, frame), error, now, tried)
+            facts = [*self.follower.ended(resource.uid), *decision.facts, health]
+            if await self.recorder.record(memory, facts, frame, self.follower.client(resource.uid)):
+                memory.retries.clear()
             return
         frame = Frame(
             resource.generation,
@@ -85,8 +90,7 @@ class Reconciler:
             spec.successful_runs_history_limit,
             spec.failed_runs_history_limit,
         )
-        if memory.facts:
-            resource = replace(resource, status=fold(resource.status, memory.facts, frame)[0])
+        resource = _caught_up(memory, frame)
         client, health = await self._deployment(resource, spec)
         view = View(resource, spec, schedule, retries=tuple(memory.retries.values()))
         try:
@@ -96,7 +100,7 @@ class Reconciler:
             # Not knowing what runs, nothing may be started or skipped.
             for slot in due(view, now):
                 self._postpone(memory, slot, error)
-            decision = Decision(self.follower.ended(resource.uid))
+            decision = Decision(self.follower.ended(resource.uid), wake=now + KEPT_BAD)
         facts = list(decision.facts)
         if decision.start is not None:
             facts += await self._start(memory, view, client or health, decision.start)
@@ -124,7 +128,7 @@ class Reconciler:
             return view
         self.follower.follow(view.resource, client)
         found: tuple[Found, ...] = ()
-        if due(view, self.now()):
+        if undecided(view, self.now()):
             await self.follower.look(uid)
             if memory.unsure and status.accounted_through is not None:
                 order = Order(view.resource, view.spec, view.schedule, client)
@@ -182,7 +186,10 @@ class Reconciler:
         through = status.accounted_through
         answered = status.last_run_request.token if status.last_run_request else None
         for name, retry in list(memory.retries.items()):
-            done = retry.slot.token == answered if retry.slot.token else through is not None and retry.slot.time <= through
+            if retry.slot.token is not None:
+                done = retry.slot.token == answered or retry.slot.token != resource.run_request
+            else:
+                done = through is not None and retry.slot.time <= through
             if done:
                 del memory.retries[name]
         wakes = [decision.wake, *(retry.not_before for retry in memory.retries.values())]
@@ -190,3 +197,8 @@ class Reconciler:
             wakes.append(self.now() + KEPT_BAD)
         if at := min(filter(None, wakes), default=None):
             self.wake(resource.key, at)
+
+
+def _caught_up(memory: Memory, frame: Frame) -> Resource:
+    """The resource with what was found out about it and could not be written yet."""
+    return replace(memory.resource, status=fold(memory.resource.status, memory.facts, frame)[0])

@@ -1,7 +1,7 @@
 """An AssistantCron as the operator knows it: identity, status, slots, and the facts that change a status.
 
-Base layer: data only. `decide.py` turns a resource into facts, `reconciler.py` adds those that acting brought,
-`status.py` folds them into the next status.
+Base layer: data only. `decide.py` turns a resource into facts, `reconciler.py` adds those that acting
+brought, `status.py` folds them into the next status.
 """
 
 from __future__ import annotations
@@ -9,12 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 GROUP = "assistantcron.dev"
@@ -32,17 +40,21 @@ MAX_TOKEN = 256
 
 def rfc3339(instant: datetime) -> str:
     """UTC, whole seconds, `Z`: the form in which every instant stands in status, metadata and logs."""
-    return instant.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _utc(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ValueError("must have a time zone")
-    return instant.astimezone(timezone.utc)
+    return instant.astimezone(UTC)
+
+
+def _cut(message: object) -> object:
+    return message[:MAX_MESSAGE] if isinstance(message, str) else message
 
 
 Instant = Annotated[datetime, AfterValidator(_utc), PlainSerializer(rfc3339, return_type=str)]
-Message = Annotated[str, Field(max_length=MAX_MESSAGE)]
+Message = Annotated[str, BeforeValidator(_cut), Field(max_length=MAX_MESSAGE)]
 Reason = Annotated[str, Field(min_length=1, max_length=128)]
 Identifier = Annotated[str, Field(min_length=1, max_length=64)]
 Natural = Annotated[int, Field(ge=0)]
@@ -70,8 +82,8 @@ class ActiveRun(_Model):
     thread_id: Identifier
     scheduled_time: Instant
     start_time: Instant
-    trigger: Trigger = Trigger.SCHEDULE
-    attempt: Annotated[int, Field(ge=1)] = 1
+    trigger: Trigger
+    attempt: Annotated[int, Field(ge=1)]
     status: Literal["interrupted"] | None = None
 
 
@@ -82,8 +94,8 @@ class RunRecord(_Model):
     thread_id: Identifier
     scheduled_time: Instant
     start_time: Instant
-    trigger: Trigger = Trigger.SCHEDULE
-    attempt: Annotated[int, Field(ge=1)] = 1
+    trigger: Trigger
+    attempt: Annotated[int, Field(ge=1)]
     completion_time: Instant | None = None
     status: Outcome
     message: Message | None = None
@@ -94,7 +106,7 @@ class SlotRecord(_Model):
 
     scheduled_time: Instant
     through: Instant | None = None
-    count: Annotated[int, Field(ge=1)] = 1
+    count: Annotated[int, Field(ge=1)]
     outcome: Literal["Skipped", "Missed"]
     reason: Reason
     message: Message | None = None
@@ -119,7 +131,7 @@ class Condition(_Model):
     observed_generation: Natural | None = None
     last_transition_time: Instant
     reason: Reason
-    message: Annotated[str, Field(max_length=MAX_MESSAGE)]
+    message: Message
 
 
 class RequestAnswer(_Model):
@@ -258,7 +270,7 @@ def claim_thread(uid: str, run: ActiveRun, status: Status) -> str | None:
 
 @dataclass(frozen=True)
 class Accounted:
-    """Everything up to `through` is accounted for, without a slot of its own: creation, an edit."""
+    """Everything up to `through` is accounted for by the spec as it was read: now it counts as observed."""
 
     through: datetime
 
@@ -277,7 +289,7 @@ class DidNotRun:
 
 @dataclass(frozen=True)
 class Started:
-    """A run that the server has accepted, just now or in an earlier life of the operator; `token`: it was asked for."""
+    """A run that the server has accepted, now or in an earlier life; with `token`, it was asked for."""
 
     run: ActiveRun
     token: str | None = None

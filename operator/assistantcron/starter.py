@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from assistantcron import payload
-from assistantcron.decide import Found
+from assistantcron.rules import Found
 from assistantcron.deployment import Deployment
 from assistantcron.errors import Conflict, NotFound, Refused, Transient, Unclear
 from assistantcron.records import Run, Thread

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 from assistantcron.resource import (
-    MAX_MESSAGE,
     MAX_SLOTS,
     Accounted,
     Answered,
@@ -28,42 +27,48 @@ from assistantcron.resource import (
     Status,
 )
 from assistantcron.schedule import Schedule
+from assistantcron.spec import MAX_HISTORY
 
 FAILED = ("error", "timeout", "lost")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What the fold needs beside the facts. `schedule` is None when the spec cannot be obeyed."""
+    """What the fold needs beside the facts. `schedule`: None if the spec cannot be obeyed; history stays."""
 
     generation: int
     schedule: Schedule | None
     suspended: bool
     now: datetime
-    successful_runs_history_limit: int = 3
-    failed_runs_history_limit: int = 3
+    successful_runs_history_limit: int = MAX_HISTORY
+    failed_runs_history_limit: int = MAX_HISTORY
 
 
 def fold(old: Status, facts: Iterable[Fact], frame: Frame) -> tuple[Status, tuple[Fact, ...]]:
-    """The status after these facts, equal to `old` when they bring nothing new; and those that were news."""
-    new, news = old, []
+    """The status after these facts, equal to `old` when they bring nothing new; and those that were news.
+
+    Without an `Accounted` among them the spec does not count as observed: what it changed is not judged yet.
+    """
+    new, news, facts = old, [], tuple(facts)
     for fact in facts:
         after = _apply(new, fact, frame)
         if after != new and not isinstance(fact, Accounted | Health):
             news.append(fact)
         new = after
-    upcoming = None
-    if frame.schedule is not None and not frame.suspended and new.accounted_through is not None:
-        upcoming = frame.schedule.next_after(new.accounted_through)
-    new = _with(
-        new,
+    if any(isinstance(fact, Accounted) for fact in facts):
+        new = _observed(new, frame)
+    return _with(new, conditions=_conditions(new, frame), runs=_trimmed(new.runs, frame)), tuple(news)
+
+
+def _observed(status: Status, frame: Frame) -> Status:
+    armed = None if frame.suspended else frame.schedule
+    through = status.accounted_through
+    return _with(
+        status,
         observed_generation=frame.generation,
         observed_schedule=None if frame.schedule is None else str(frame.schedule),
-        next_schedule_time=upcoming,
-        conditions=_conditions(new, frame),
-        runs=_trimmed(new.runs, frame),
+        next_schedule_time=armed.next_after(through) if armed and through else None,
     )
-    return new, tuple(news)
 
 
 def _with(status: Status, **changes: Any) -> Status:  # noqa: ANN401 - one value per field, each of its own type
@@ -81,8 +86,8 @@ def _apply(status: Status, fact: Fact, frame: Frame) -> Status:
         case Ended():
             return _ended(status, fact)
         case Answered():
-            return _with(status, last_run_request=fact.answer)
-        case Health():
+            return _answered(status, fact.answer)
+        case _:
             return _with(status, conditions=_health(status, fact, frame))
 
 
@@ -100,7 +105,7 @@ def _did_not_run(status: Status, fact: DidNotRun) -> Status:
         count=fact.count,
         outcome=fact.outcome,
         reason=fact.reason,
-        message=fact.message[:MAX_MESSAGE],
+        message=fact.message,
     )
     slots = list(status.slots)
     if slots and _neighbours(slots[0], entry, status.last_schedule_time):
@@ -129,12 +134,8 @@ def _neighbours(older: SlotRecord, newer: SlotRecord, last_start: datetime | Non
 def _started(status: Status, fact: Started) -> Status:
     run = fact.run
     if fact.token is not None:
-        status = _with(
-            status,
-            last_run_request=RequestAnswer(
-                token=fact.token, time=run.start_time, outcome="Started", run_id=run.run_id
-            ),
-        )
+        answer = RequestAnswer(token=fact.token, time=run.start_time, outcome="Started", run_id=run.run_id)
+        status = _answered(status, answer)
     known = (*status.active, *status.runs, *((status.last_run,) if status.last_run else ()))
     if any(other.run_id == run.run_id for other in known):
         return status
@@ -148,6 +149,12 @@ def _started(status: Status, fact: Started) -> Status:
     return _with(status, **changes)
 
 
+def _answered(status: Status, answer: RequestAnswer) -> Status:
+    """A token is answered once."""
+    old = status.last_run_request
+    return status if old is not None and old.token == answer.token else _with(status, last_run_request=answer)
+
+
 def _ended(status: Status, fact: Ended) -> Status:
     run = next((run for run in status.active if run.run_id == fact.run_id), None)
     if run is None or (fact.awaiting and run.status == "interrupted"):
@@ -156,7 +163,7 @@ def _ended(status: Status, fact: Ended) -> Status:
         **run.model_dump(exclude={"status"}),
         status=fact.status,
         completion_time=None if fact.awaiting else fact.time,
-        message=fact.message[:MAX_MESSAGE] if fact.message else None,
+        message=fact.message,
     )
     counts = status.counts.model_dump()
     if run.status == "interrupted":
@@ -174,7 +181,10 @@ def _ended(status: Status, fact: Ended) -> Status:
     if status.last_run is None or status.last_run.start_time <= record.start_time:
         changes["last_run"] = record
     if field == "succeeded":
-        changes |= {"last_successful_time": _later(status.last_successful_time, fact.time), "consecutive_failures": 0}
+        changes |= {
+            "last_successful_time": _later(status.last_successful_time, fact.time),
+            "consecutive_failures": 0,
+        }
     elif field == "failed":
         changes |= {
             "last_failed_time": _later(status.last_failed_time, fact.time),
@@ -206,11 +216,15 @@ def _conditions(status: Status, frame: Frame) -> tuple[Condition, ...]:
     if last is None:
         outcome = _condition(status, "LastRunSucceeded", "Unknown", "NoRunYet", "no run has ended yet", frame)
     elif last.status == "success":
-        outcome = _condition(status, "LastRunSucceeded", "True", "Success", f"run {last.run_id} succeeded", frame)
+        outcome = _condition(
+            status, "LastRunSucceeded", "True", "Success", f"run {last.run_id} succeeded", frame
+        )
     elif last.status == "interrupted":
         waits = last.completion_time is None
         reason, said = ("AwaitingInput", "waits for a human") if waits else ("Interrupted", "was interrupted")
-        outcome = _condition(status, "LastRunSucceeded", "Unknown", reason, f"run {last.run_id} {said}", frame)
+        outcome = _condition(
+            status, "LastRunSucceeded", "Unknown", reason, f"run {last.run_id} {said}", frame
+        )
     else:
         said = last.message or f"the run ended with status {last.status}"
         outcome = _condition(
@@ -220,7 +234,12 @@ def _conditions(status: Status, frame: Frame) -> tuple[Condition, ...]:
 
 
 def _condition(
-    status: Status, kind: str, value: Literal["True", "False", "Unknown"], reason: str, message: str, frame: Frame
+    status: Status,
+    kind: str,
+    value: Literal["True", "False", "Unknown"],
+    reason: str,
+    message: str,
+    frame: Frame,
 ) -> Condition:
     old = status.condition(kind)
     return Condition(
@@ -230,5 +249,5 @@ def _condition(
         # Kubernetes API conventions: the time of the last flip, not of the last look.
         last_transition_time=old.last_transition_time if old and old.status == value else frame.now,
         reason=reason,
-        message=message[:MAX_MESSAGE],
+        message=message,
     )

@@ -1,6 +1,7 @@
 """The resources that the operator knows, each with what one process remembers of it. No I/O.
 
-`handlers.py` puts observed objects in; `reconciler.py` and `recorder.py` read them and put what they wrote back.
+`handlers.py` puts observed objects in;
+`reconciler.py` and `recorder.py` read them and put back what they wrote.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assistantcron.decide import Retry
-from assistantcron.records import Thread
-from assistantcron.resource import Fact, Key, Resource, Slot, claim_thread
 from assistantcron import payload
+from assistantcron.records import Thread
+from assistantcron.resource import Fact, Key, Resource, Slot, claim_thread, rfc3339
+from assistantcron.rules import Retry
 
 
 @dataclass
@@ -41,10 +42,10 @@ class Table:
         return self._memories.get(key)
 
     def put(self, body: Mapping[str, Any], *, listed: bool = False) -> tuple[Memory, Resource | None] | None:
-        """Take an observed object in; the memory and the resource that it replaces under its name, or None if it is
-        no news.
+        """Take an observed object in: its memory, and the resource that it replaces under its name.
 
-        A watch may still bring versions older than what we have written since; a list (`listed`) is always right.
+        None if it is no news: a watch may still bring versions older than what we have written since. A list
+        (`listed`) is always right.
         """
         resource = Resource.from_body(body)
         memory = self._memories.get(resource.key)
@@ -68,8 +69,10 @@ class Table:
         return self._memories.pop(key)
 
     def recorded(self, claim: Thread) -> bool:
-        """Whether the slot of this claim is in a status that needs the thread no more. Unknown resources: False,
-        for they may be another operator's."""
+        """Whether the slot of this claim is in a status that needs the thread no more.
+
+        Unknown resources: False, for they may be another operator's.
+        """
         told = claim.metadata
         key = Key(str(told.get(payload.NAMESPACE)), str(told.get(payload.NAME)))
         memory = self._memories.get(key)
@@ -80,7 +83,11 @@ class Table:
             return False
         if told.get(payload.TRIGGER) == "Manual":
             request = status.last_run_request
-            return request is not None and told.get(payload.SLOT) == Slot(request.time, request.token).name
+            if request is None:
+                return False
+            # Requests are answered in their order, and status tells of the last.
+            slot, seen = told.get(payload.SLOT), str(told.get(payload.SCHEDULED_TIME))
+            return slot == Slot(request.time, request.token).name or seen < rfc3339(request.time)
         through = status.accounted_through
         return through is not None and str(told.get(payload.SLOT)) <= Slot(through).name
 
