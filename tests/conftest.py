@@ -10,6 +10,7 @@ import pytest
 
 from tests.bed.controlplane import ControlPlane
 from tests.bed.devserver import DevServer
+from tests.bed.stub import StubDeployment
 
 _numbers = itertools.count(1)
 
@@ -34,6 +35,13 @@ def dev_server() -> Iterator[DevServer]:
         yield server.start()
     finally:
         server.stop()
+
+
+@pytest.fixture
+def stub() -> Iterator[StubDeployment]:
+    """A deployment for faults, which knows what it was asked."""
+    with StubDeployment() as deployment:
+        yield deployment
 
 
 @pytest.fixture
