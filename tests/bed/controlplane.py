@@ -29,14 +29,14 @@ class KubectlError(RuntimeError):
 
 
 class ControlPlane:
-    """`start()`, use, `stop()`. `kubeconfig` is the administrator's.
+    """`start()`, use, `stop()`. `kubeconfig` is the administrator's; `binaries` is the folder with kubectl.
 
     Given a `folder`, data, logs and, if `lasting`, the servers stay when this process ends. A server that
     does not start raises `RuntimeError` with the end of its log.
     """
 
     def __init__(self, folder: Path | None = None, *, lasting: bool = False) -> None:
-        self._bin = binaries.find()
+        self.binaries = binaries.find()
         self._temporary = folder is None
         self._lasting = lasting
         self.folder = folder or Path(tempfile.mkdtemp(prefix="assistantcron-"))
@@ -63,7 +63,7 @@ class ControlPlane:
         """On the same port and data as before: about 2 s."""
         self.apiserver = Server(
             [
-                str(self._bin / "kube-apiserver"),
+                str(self.binaries / "kube-apiserver"),
                 f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
                 f"--cert-dir={self.folder / 'certificates'}",
                 "--bind-address=127.0.0.1",
@@ -99,7 +99,7 @@ class ControlPlane:
         """What kubectl prints; raises `KubectlError` with what it says on failure."""
         # A cache of its own: discovery must not outlive the control plane that it is about.
         options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.folder / 'kubectl'}"]
-        command = [str(self._bin / "kubectl"), *options, *arguments]
+        command = [str(self.binaries / "kubectl"), *options, *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=120)
         if done.returncode:
             raise KubectlError(done.stderr.strip() or done.stdout.strip())
@@ -119,7 +119,7 @@ class ControlPlane:
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{free_port()}"
         self.etcd = Server(
             [
-                str(self._bin / "etcd"),
+                str(self.binaries / "etcd"),
                 f"--data-dir={self.folder / 'etcd'}",
                 f"--listen-client-urls={client}",
                 f"--advertise-client-urls={client}",

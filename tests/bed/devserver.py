@@ -30,7 +30,7 @@ def langgraph() -> Path:
 
 
 class DevServer:
-    """`start()`, use, `stop()`; `restart()` as after a crash.
+    """`start()`, use, `stop()`.
 
     Given a `folder`, state, log and, if `lasting`, the server stay when this process ends. A server that does
     not start raises `RuntimeError` with the end of its log.
@@ -66,10 +66,10 @@ class DevServer:
         self.server.wait_until(lambda: answers(f"{self.url}/ok"), 90, "langgraph dev")
         return self
 
-    def restart(self) -> None:
-        """KILL and start: runs in flight are taken up again by the server."""
+    def restart(self, *, kill: bool = False) -> None:
+        """On the same port; runs in flight are taken up again. A `kill` loses what it has not yet written."""
         if self.server is not None:
-            self.server.kill()
+            self.server.kill() if kill else self.server.stop()
         self.start()
 
     def stop(self) -> None:

@@ -55,6 +55,21 @@ def answers(url: str, *, token: str = "", tls: ssl.SSLContext | None = None) -> 
         return False
 
 
+def identity(pid: int) -> str | None:
+    """When a process started: tells it from another that got its PID later. None if it has ended."""
+    if sys.platform != "linux":
+        shown = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        return shown.stdout.strip() or None
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, started = fields[0], fields[19]
+    return None if state == "Z" else started
+
+
 class Server:
     """A child process with its log in a file; a `lasting` one outlives this process."""
 

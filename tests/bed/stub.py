@@ -26,6 +26,8 @@ from tests.bed.stub_state import State
 
 IDLE_SECONDS = 5.0
 """After which the server closes an idle connection, as uvicorn does."""
+GRACE_SECONDS = 0.01
+"""For requests in work when it stops; aiohttp takes 0 for ever."""
 
 
 @dataclass(slots=True)
@@ -165,7 +167,7 @@ class StubDeployment:
     async def _listen(self) -> None:
         if self._runner is None:
             server = web.Server(self._handle, keepalive_timeout=IDLE_SECONDS)
-            self._runner = web.ServerRunner(server, shutdown_timeout=0)
+            self._runner = web.ServerRunner(server, shutdown_timeout=GRACE_SECONDS)
             await self._runner.setup()
         if self._site is None:
             self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
@@ -176,7 +178,7 @@ class StubDeployment:
             await self._site.stop()
             self._site = None
         if self._runner is not None and self._runner.server is not None:
-            await self._runner.server.shutdown(0)
+            await self._runner.server.shutdown(GRACE_SECONDS)
 
     async def _end_run(self, run_id: str) -> None:
         self.state.end_run(run_id)
