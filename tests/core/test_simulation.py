@@ -1,4 +1,4 @@
-"""Weeks of a resource's life in simulated time: whatever happens, each slot has one fate and no run is unseen.
+"""Weeks of a resource's life in simulated time: each slot has one fate, and no run is unseen.
 
 A small world stands for the cluster, the server and the operator's memory: edits, suspensions, requests,
 outages, crashes between start and write, lost writes, failing starts, a clock set back. The decisions and the
@@ -215,13 +215,11 @@ class World:
             on_server = next(theirs for theirs in self.server.values() if theirs.run.run_id == one.run_id)
             if self.now < on_server.ends:
                 continue
-            if on_server.outcome is None:
-                roll = self.chance.random()
-                if roll < 0.15 and not on_server.waits:
-                    on_server.waits, on_server.ends = True, self.now + timedelta(hours=2)
-                    ends.append(Ended(one.run_id, "interrupted", self.now, "waits", awaiting=True))
-                    continue
-            outcome = on_server.outcome or self.chance.choice(OUTCOMES)
+            if on_server.outcome is None and not on_server.waits and self.chance.random() < 0.15:
+                on_server.waits, on_server.ends = True, self.now + timedelta(hours=2)
+                ends.append(Ended(one.run_id, "interrupted", self.now, "waits", awaiting=True))
+                continue
+            outcome: Outcome = on_server.outcome or self.chance.choice(OUTCOMES)
             on_server.outcome = outcome
             ends.append(Ended(one.run_id, outcome, self.now, "m" * 300))
         return tuple(ends)
