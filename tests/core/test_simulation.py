@@ -219,9 +219,9 @@ class World:
                 on_server.waits, on_server.ends = True, self.now + timedelta(hours=2)
                 ends.append(Ended(one.run_id, "interrupted", self.now, "waits", awaiting=True))
                 continue
-            outcome: Outcome = on_server.outcome or self.chance.choice(OUTCOMES)
-            on_server.outcome = outcome
-            ends.append(Ended(one.run_id, outcome, self.now, "m" * 300))
+            if on_server.outcome is None:
+                on_server.outcome = self.chance.choice(OUTCOMES)
+            ends.append(Ended(one.run_id, on_server.outcome, self.now, "m" * 300))
         return tuple(ends)
 
     def start(self, slot: Slot, policy: str) -> tuple[Fact, ...]:
