@@ -219,8 +219,8 @@ class World:
                 on_server.waits, on_server.ends = True, self.now + timedelta(hours=2)
                 ends.append(Ended(one.run_id, "interrupted", self.now, "waits", awaiting=True))
                 continue
-            if on_server.outcome is None:
-                on_server.outcome = self.chance.choice(OUTCOMES)
+            drawn: Outcome = self.chance.choice(OUTCOMES)
+            on_server.outcome = on_server.outcome or drawn
             ends.append(Ended(one.run_id, on_server.outcome, self.now, "m" * 300))
         return tuple(ends)
 
