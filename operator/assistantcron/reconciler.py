@@ -1,7 +1,7 @@
 """One pass over one resource: observe → decide → act → fold → write the status once → next wake.
 
-`scheduler.py` calls `look(key)`. What is decided stands in `decide.py`, how a slot is started once in `starter.py`,
-what a status becomes in `status.py`, how it is written in `recorder.py`.
+`scheduler.py` calls `look(key)`. What is decided stands in `decide.py`, how a slot is started once in
+`starter.py`, what a status becomes in `status.py`, how it is written in `recorder.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from assistantcron.decide import Decision, decide, decide_invalid, did_not_start, due, undecided
 from assistantcron.deployment import Deployment
-from assistantcron.errors import AssistantCronError, Conflict, InvalidSpec, Refused, Transient, Unclear
+from assistantcron.errors import AssistantCronError, Conflict, InvalidSpec, Transient, Unclear
 from assistantcron.follower import Follower
 from assistantcron.lookups import KEPT_BAD, Lookups
 from assistantcron.recorder import Recorder
@@ -54,7 +54,9 @@ class Reconciler:
         try:
             await self._pass(memory)
         except Transient as error:
-            log.warning("will look again: %s", error.message, extra={"namespace": key.namespace, "cron": key.name})
+            log.warning(
+                "will look again: %s", error.message, extra={"namespace": key.namespace, "cron": key.name}
+            )
             self.wake(key, self.now() + timedelta(seconds=FIRST_BACKOFF + random.random()))
 
     def gone(self, memory: Memory) -> None:
@@ -111,7 +113,9 @@ class Reconciler:
         if await self.recorder.record(memory, facts, frame, client):
             self._look_forward(memory, client, decision, health)
 
-    async def _deployment(self, resource: Resource, spec: AssistantCronSpec) -> tuple[Deployment | None, Health]:
+    async def _deployment(
+        self, resource: Resource, spec: AssistantCronSpec
+    ) -> tuple[Deployment | None, Health]:
         """The client of the resource's deployment, and whether that and what it is to run are known good."""
         try:
             client = await self.targets.client(resource.key, spec)
@@ -153,7 +157,9 @@ class Reconciler:
             self._postpone(memory, slot, error)
             return []
         except AssistantCronError as error:
-            if error.reason == "Unauthorized" and await self.targets.renewed(view.resource.key, view.spec, client):
+            if error.reason == "Unauthorized" and await self.targets.renewed(
+                view.resource.key, view.spec, client
+            ):
                 self._postpone(memory, slot, Transient(error.message, reason=error.reason, retry_after=0.0))
                 return []
             self.lookups.distrust(client)

@@ -1,8 +1,8 @@
 """Exactly once: claim, check, start; or find what an earlier life has started (design §4).
 
-Called by `reconciler.py` for the one slot that `decide.py` asks for. The slot's thread, whose ID anybody can compute
-and which the server makes only once, is the lock. For a run on a given or own thread it is only the lock, and the run
-is found again there by our metadata.
+Called by `reconciler.py` for the one slot that `decide.py` asks for. The slot's thread, whose ID anybody can
+compute and which the server makes only once, is the lock. For a run on a given or own thread it is only the
+lock, and the run is found again there by our metadata.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from enum import Enum
 from typing import Any
 
 from assistantcron import payload
-from assistantcron.rules import Found
 from assistantcron.deployment import Deployment
 from assistantcron.errors import Conflict, NotFound, Refused, Transient, Unclear
 from assistantcron.records import Run, Thread
 from assistantcron.resource import ActiveRun, Resource, Slot, Trigger, own_thread, slot_thread
+from assistantcron.rules import Found
 from assistantcron.schedule import Schedule
 from assistantcron.spec import AssistantCronSpec
 
 TAKE_OVER = timedelta(seconds=10)
 """Age from which another process's claim without a run is fenced: longer than a live one needs to start."""
 SETTLE = timedelta(seconds=60)
-"""How long an unclear start on a shared thread, where nothing can be fenced, is looked for before the next attempt."""
+"""How long an unclear start on a shared thread, where nothing can be fenced, is looked for before another."""
 _A_DAY = 86_400
 
 
@@ -63,7 +63,9 @@ class Starter:
         spent: Callable[[Order, str], None],
     ) -> None:
         """`may_act()` is asked between claim and start: a process that has lost its leadership stops there.
-        `spent(order, thread_id)` is told of claims that nobody needs once the slot is recorded."""
+
+        `spent(order, thread_id)` is told of claims that nobody needs once the slot is recorded.
+        """
         self._token = token
         self._may_act = may_act
         self._now = now
@@ -79,7 +81,9 @@ class Starter:
         """
         attempt = 1
         if not fresh:
-            claims = await order.client.search_threads({payload.UID: order.resource.uid, payload.SLOT: slot.name})
+            claims = await order.client.search_threads(
+                {payload.UID: order.resource.uid, payload.SLOT: slot.name}
+            )
             if claims:
                 last = max(claims, key=_attempt)
                 settled = await self._settle(order, last)
@@ -110,7 +114,7 @@ class Starter:
         return tuple(found)
 
     def _metadata(self, order: Order, slot: Slot, attempt: int) -> dict[str, Any]:
-        """The claim's: who, which slot, whose process, and whether the thread goes once the outcome is recorded."""
+        """The claim's: who, which slot, whose process, and whether the thread goes in the end."""
         lock_only = order.shared_thread is not None
         return {
             **payload.slot_metadata(order.resource, slot, attempt),
@@ -146,7 +150,7 @@ class Starter:
         return _active(run, slot.time, slot.trigger, attempt)
 
     async def _explain(self, order: Order, claim: str, error: Refused) -> Refused | Unclear:
-        """What a refused start means. Servers answer alike for a missing thread, a busy one and a missing assistant."""
+        """What a refused start means: servers answer alike for no thread, a busy one, no assistant."""
         if isinstance(error, NotFound | Conflict):
             thread = order.shared_thread or claim
             try:
@@ -161,7 +165,9 @@ class Starter:
                     return Unclear("a run is on the slot's thread already")
                 return Conflict("somebody else was using the thread", reason="ThreadBusy")
         if isinstance(error, NotFound) or "nvalid assistant" in error.message:
-            return Refused(f"the deployment has no assistant {order.spec.assistant}", reason="AssistantNotFound")
+            return Refused(
+                f"the deployment has no assistant {order.spec.assistant}", reason="AssistantNotFound"
+            )
         return error
 
     async def _make_own_thread(self, order: Order) -> None:
@@ -191,10 +197,12 @@ class Starter:
         patience = SETTLE if order.shared_thread else timedelta(0) if mine else TAKE_OVER
         if age < patience:
             wait = min((patience - age).total_seconds(), TAKE_OVER.total_seconds())
-            raise Unclear("the slot's start is not clear yet: waiting for its run to appear", retry_after=wait)
+            raise Unclear(
+                "the slot's start is not clear yet: waiting for its run to appear", retry_after=wait
+            )
         if order.shared_thread is None:
-            # The fence: while it is pending, a late original is refused. Reading alone would let that land between
-            # the look and the next attempt (measured: 3 doubled of 240 slots; with the fence 0).
+            # The fence: while it is pending, a late original is refused. Reading alone would let that land
+            # between the look and the next attempt (measured: 3 doubled of 240 slots; with the fence 0).
             fence = await self._fence(order, claim)
             if (adopted := await self._adopt(order, claim)) is not None:
                 if fence is not None:
@@ -214,12 +222,14 @@ class Starter:
             "after_seconds": _A_DAY,
         }
         try:
-            return await order.client.create_run(claim.thread_id, body, request_id=f"{order.resource.key}/fence")
+            return await order.client.create_run(
+                claim.thread_id, body, request_id=f"{order.resource.key}/fence"
+            )
         except Conflict:
             return None
 
     async def _adopt(self, order: Order, claim: Thread) -> ActiveRun | None:
-        """The claim's run, if the server has one: the oldest, for a person's resume run inherits our metadata."""
+        """The claim's run, if there is one: the oldest, for a person's resume run inherits our metadata."""
         uid, slot = claim.metadata.get(payload.UID), claim.metadata.get(payload.SLOT)
         try:
             runs = await order.client.runs(order.shared_thread or claim.thread_id)

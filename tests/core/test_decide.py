@@ -195,6 +195,10 @@ class TestRetries:
             (*DOWN, "12:00", "12:00", 1),
         ]
 
+    def test_one_for_a_slot_that_is_accounted_for_is_past(self) -> None:
+        decision = decide(view(retries=(retry(at("07:00")),)), at("09:00"))
+        assert fates(decision.facts) == [(*DOWN, "08:00", "08:00", 1)]
+
     def test_a_slot_that_a_rule_forbids_by_now_is_skipped_and_not_kept_waiting(self) -> None:
         busy = resource(status=status(active=(manual(),)))
         tried = retry(at("08:00"), not_before=at("08:30"))
@@ -507,6 +511,16 @@ class TestFoundRuns:
         again = passed(seen.resource, at("08:00"), found=both)
         assert again.decision.start == Slot(at("08:00"))
         assert again.resource.status.counts.started == 2
+
+    @pytest.mark.parametrize(("seen", "known"), [("07:19:59", True), ("07:20", False), ("07:21", False)])
+    def test_a_requested_run_is_known_if_it_was_seen_before_the_last_answer(
+        self, seen: str, known: bool
+    ) -> None:
+        """In the same second it is not: a run unseen would be worse than one counted twice."""
+        answered = passed(asked(resource(), "2"), at("07:20"), Started(manual("second", at("07:20")), "2"))
+        other = found(manual("other", at(seen)), "other")
+        again = passed(answered.resource, at("07:30"), found=(other,))
+        assert again.resource.status.counts.started == (1 if known else 2)
 
     def test_a_run_ahead_of_a_clock_that_was_set_back_is_recorded(self) -> None:
         seen = passed(resource(), at("08:30"), found=(found(run(slot=at("09:00"))),))

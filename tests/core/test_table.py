@@ -148,6 +148,8 @@ class TestRecordedClaims:
         answered = table(status=status(last_run_request=answer))
         assert answered.recorded(claim(Slot(at("07:30"), "first")))
         assert not answered.recorded(claim(Slot(at("07:50"), "third")))
+        # In the same second it cannot be told.
+        assert not answered.recorded(claim(Slot(at("07:40"), "third")))
 
     def test_that_of_a_requested_run_in_flight_may_not(self) -> None:
         slot = Slot(at("07:30"), "now")
