@@ -76,8 +76,8 @@ class Starter:
     async def start(self, order: Order, slot: Slot, *, fresh: bool) -> ActiveRun:
         """Start the slot, or adopt its run. `fresh`: surely nobody has tried before.
 
-        Raises `Refused` (record it; `Conflict`: somebody else is using the thread), `Transient` (try again) or
-        `Unclear` (try again, not `fresh`).
+        Raises `Refused` (record it; `Conflict`: somebody else is using the thread), `Transient` (try again)
+        or `Unclear` (try again, not `fresh`).
         """
         attempt = 1
         if not fresh:
