@@ -6,7 +6,7 @@ SERVER := .venv-server
 ARGS ?=
 
 # The rules of the product: every branch of them has a test.
-CORE := announce cron decide egress payload resource rules schedule spec status table
+CORE := announce answers cron decide egress payload resource rules schedule spec status table
 comma := ,
 empty :=
 space := $(empty) $(empty)
@@ -76,16 +76,17 @@ python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo 'Python 3.11 or later is needed: make PYTHON=/path/to/python3 …' >&2; exit 1; }
 
-# An environment whose Python has gone is made anew.
+# An environment whose Python has gone is made anew. The lists are complete: with --no-deps pip does not look for
+# anything newer than what is pinned.
 $(VENV)/.installed: requirements/dev.txt pyproject.toml | python
 	@echo 'installing the operator and its tools into $(VENV)'
 	@$(VENV)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(SERVER)/.installed: requirements/server.txt | python
 	@echo 'installing langgraph dev into $(SERVER)'
 	@$(SERVER)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(SERVER)
-	@$(SERVER)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/server.txt
+	@$(SERVER)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/server.txt
 	@touch $@

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from assistantcron.resource import Answered, DidNotRun, Ended, Fact, Started, Status, rfc3339
+from assistantcron.facts import Answered, DidNotRun, Ended, Fact, Started
+from assistantcron.resource import Status, rfc3339
 
 REASONS = (
     "RunCompleted",

@@ -12,11 +12,12 @@ import random
 import signal
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import kopf
 
-from assistantcron import __version__, handlers, settings as settings_module
+from assistantcron import __version__, handlers
+from assistantcron import settings as settings_module
 from assistantcron.errors import InvalidSettings, Transient
 from assistantcron.follower import Follower
 from assistantcron.kube import Kube
@@ -40,7 +41,7 @@ DRAIN_SECONDS = 20.0
 
 def now() -> datetime:
     """The one clock: aware UTC."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def main() -> int:
@@ -51,7 +52,7 @@ def main() -> int:
         sound = asyncio.run(Operator(settings).run())
     except InvalidSettings as error:
         configure_logging("plain", "INFO")
-        log.error("%s", error.message)
+        log.critical("%s", error.message)
         return 1
     return 0 if sound else 1
 
@@ -67,7 +68,10 @@ class Operator:
         self._failed = False
 
     async def run(self) -> bool:
-        """From start to stop; whether it was stopped, and did not break. Raises `InvalidSettings` when it cannot begin."""
+        """From start to stop; whether it was stopped, and did not break.
+
+        Raises `InvalidSettings` when it cannot begin.
+        """
         log.info("assistantcron %s starts", __version__)
         self._listen_for_signals()
         host, _, port = self._settings.http_address.rpartition(":")
@@ -75,7 +79,8 @@ class Operator:
             http = await self._telemetry.serve(host.strip("[]"), int(port), ready=lambda: self._missing)
         except OSError as error:
             raise InvalidSettings(
-                f"{settings_module.PREFIX}HTTP_ADDRESS: cannot listen on {self._settings.http_address}: {error.strerror}"
+                f"{settings_module.PREFIX}HTTP_ADDRESS: "
+                f"cannot listen on {self._settings.http_address}: {error.strerror}"
             ) from None
         try:
             kube = await Kube.connect()
@@ -171,7 +176,7 @@ class Operator:
         kopf_settings: kopf.OperatorSettings,
         drain: Callable[[], Awaitable[None]],
     ) -> None:
-        """Keep kopf running until we are stopped; it ends at many an API server's hiccup. Drain before it goes."""
+        """Keep kopf running until we are stopped; it ends at many a hiccup. Drain before it goes."""
         delay = 1.0
         while not self._stop.is_set():
             stop_kopf, ready = asyncio.Event(), asyncio.Event()
@@ -196,7 +201,7 @@ class Operator:
                 task.cancel()
             try:
                 await watch
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever ended it, it is begun anew
                 self._missing = "the watch is being begun anew"
                 self._telemetry.watch_restarts.inc()
                 log.warning("the watch ended (%s); it is begun anew", type(error).__name__)

@@ -13,17 +13,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from assistantcron.errors import InvalidSpec
-from assistantcron.resource import (
-    Accounted,
-    Answered,
-    DidNotRun,
-    Fact,
-    RequestAnswer,
-    Resource,
-    Slot,
-    Started,
-    Trigger,
-)
+from assistantcron.facts import Accounted, Answered, DidNotRun, Fact, Started
+from assistantcron.resource import RequestAnswer, Resource, Slot, Trigger
 from assistantcron.rules import Retry, View, Wait, judge, tried
 from assistantcron.schedule import Schedule
 

@@ -1,19 +1,15 @@
-"""The LangGraph-compatible server: one client per target, one method per call. The only module that imports httpx.
+"""The LangGraph-compatible server: one client per target, one method per call. Only here is httpx imported.
 
-Every answer becomes a small checked record or an exception of `errors.py`; nothing of a body goes further than the
-error text, cut short. How servers answer: `shared/reference` of the project's steering material, and
-`tests/test_contract.py`, which holds the real server to it.
+Every answer becomes a small checked record or an exception of `errors.py`; nothing of a body goes further
+than the error text, cut short. `tests/test_contract.py` holds the real server to how it is read here.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import aiohttp
@@ -23,8 +19,15 @@ from httpx_aiohttp import AiohttpTransport
 from pydantic import TypeAdapter, ValidationError
 
 from assistantcron import __version__
+from assistantcron.answers import refusal
 from assistantcron.egress import Policy, Target
-from assistantcron.errors import AssistantCronError, Conflict, InvalidSpec, NotFound, Refused, Transient, Unclear
+from assistantcron.errors import (
+    AssistantCronError,
+    InvalidSpec,
+    NotFound,
+    Transient,
+    Unclear,
+)
 from assistantcron.records import Run, Thread
 
 MAX_BODY = 32 * 1024 * 1024
@@ -43,7 +46,7 @@ _LIST: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
 
 
 class _CheckingResolver(AbstractResolver):
-    """Resolves, and lets only permitted addresses through; the connection is made to just these (no rebinding)."""
+    """Lets only permitted addresses through; the connection is made to just these (no rebinding)."""
 
     def __init__(self, check: Callable[[str, str], None]) -> None:
         self._check = check
@@ -60,7 +63,10 @@ class _CheckingResolver(AbstractResolver):
 
 
 class Deployment:
-    """A client for one target. Methods raise `Refused` (also `NotFound`, `Conflict`), `Transient`, `Unclear`, `Denied`."""
+    """A client for one target.
+
+    Methods raise `Refused` (also `NotFound`, `Conflict`), `Transient`, `Unclear`, `Denied`.
+    """
 
     def __init__(self, target: Target, policy: Policy, *, observe: Callable[[str, str], None]) -> None:
         """`observe(method, result)` is called once per request, for the metrics."""
@@ -76,7 +82,9 @@ class Deployment:
         try:
             tls = ssl.create_default_context(cadata=target.ca)
         except (ssl.SSLError, ValueError):
-            raise InvalidSpec("the Secret's key ca.crt must be a certificate in PEM", reason="InvalidSecret") from None
+            raise InvalidSpec(
+                "the Secret's key ca.crt must be a certificate in PEM", reason="InvalidSecret"
+            ) from None
         self._http = httpx.AsyncClient(
             transport=AiohttpTransport(client=lambda: self._session(tls)),
             headers=headers,
@@ -100,7 +108,9 @@ class Deployment:
         """Close its connections."""
         await self._http.aclose()
 
-    async def create_thread(self, thread_id: str, metadata: Mapping[str, Any], *, if_exists: str = "raise") -> Thread:
+    async def create_thread(
+        self, thread_id: str, metadata: Mapping[str, Any], *, if_exists: str = "raise"
+    ) -> Thread:
         """Claim `thread_id`; `Conflict` if it is taken and `if_exists` is `raise`."""
         body = {"thread_id": thread_id, "metadata": metadata, "if_exists": if_exists}
         return await self._call("POST", "/threads", _THREAD, body)
@@ -141,10 +151,12 @@ class Deployment:
 
     async def create_run(self, thread_id: str, body: Mapping[str, Any], *, request_id: str) -> Run:
         """Start a run; `Unclear` means that it may have started."""
-        return await self._call("POST", f"/threads/{thread_id}/runs", _RUN, body, {"x-request-id": request_id})
+        return await self._call(
+            "POST", f"/threads/{thread_id}/runs", _RUN, body, {"x-request-id": request_id}
+        )
 
     async def runs(self, thread_id: str) -> list[Run]:
-        """The thread's runs, oldest first; servers differ in order and paging, so all are asked for and sorted here."""
+        """The thread's runs, oldest first: servers differ in order and paging, so all are sorted here."""
         found = await self._call("GET", f"/threads/{thread_id}/runs?limit=1000", _RUNS)
         return sorted(found, key=lambda run: run.created_at)
 
@@ -155,7 +167,9 @@ class Deployment:
     async def cancel_run(self, thread_id: str, run_id: str) -> None:
         """Stop a run; one that has ended or is gone is fine."""
         try:
-            await self._call("POST", f"/threads/{thread_id}/runs/{run_id}/cancel?action=interrupt&wait=1", _ANYTHING)
+            await self._call(
+                "POST", f"/threads/{thread_id}/runs/{run_id}/cancel?action=interrupt&wait=1", _ANYTHING
+            )
         except NotFound:
             return
 
@@ -201,14 +215,17 @@ class Deployment:
                 content = await _bounded(response)
         except httpx.HTTPError as error:
             raise _unreachable(error) from None
-        except (OSError, asyncio.TimeoutError, aiohttp.ClientError) as error:
+        except (TimeoutError, OSError, aiohttp.ClientError) as error:
             raise Unclear(f"the connection failed ({type(error).__name__})") from None
         if response.is_success:
             try:
                 return answer.validate_json(content or b"null")
             except ValidationError:
-                raise Unclear(f"HTTP {response.status_code} with an answer that is not LangGraph's", reason="InvalidResponse") from None
-        raise _refusal(response, content)
+                raise Unclear(
+                    f"HTTP {response.status_code} with an answer that is not LangGraph's",
+                    reason="InvalidResponse",
+                ) from None
+        raise refusal(response.status_code, response.headers, content)
 
 
 def _check_literal(policy: Policy, host: str) -> None:
@@ -233,8 +250,11 @@ async def _bounded(response: httpx.Response) -> bytes:
 
 
 def _unreachable(error: httpx.HTTPError) -> AssistantCronError:
-    """Whether the request surely never left. The transport calls a connection dropped later a connect error, too,
-    so its cause decides: after a lost answer we look, we do not simply repeat."""
+    """Whether the request surely never left.
+
+    The transport calls a connection dropped later a connect error, too, so its cause decides: after a lost
+    answer we look, we do not simply repeat.
+    """
     cause = error.__cause__
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return Transient("the host name cannot be resolved")
@@ -244,51 +264,8 @@ def _unreachable(error: httpx.HTTPError) -> AssistantCronError:
         return Transient("the connection was refused or the host is unreachable")
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return Transient("the connection timed out")
-    if isinstance(error, httpx.TimeoutException) and not isinstance(cause, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
+    if isinstance(error, httpx.TimeoutException) and not isinstance(
+        cause, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError
+    ):
         return Unclear("no answer in time")
     return Unclear("the connection was lost before the answer came")
-
-
-def _refusal(response: httpx.Response, content: bytes) -> AssistantCronError:
-    status = response.status_code
-    text = f"HTTP {status}: {detail}" if (detail := _detail(content)) else f"HTTP {status}"
-    wait = _retry_after(response)
-    if status in (408, 425, 429) or (status == 503 and wait is not None):
-        return Transient(text, retry_after=wait)
-    if status >= 500:
-        return Unclear(text, retry_after=wait)
-    if status in (401, 403):
-        return Refused(text, reason="Unauthorized", status=status)
-    if status == 404:
-        return NotFound(text, status=status)
-    if status == 409 or (status == 422 and "already running" in text):
-        return Conflict(text, status=status)
-    if 300 <= status < 400:
-        return Refused(f"HTTP {status}: a redirect, which is not followed", status=status)
-    return Refused(text, status=status)
-
-
-def _detail(content: bytes) -> str:
-    """The server's own short word, never its page or our input: `detail` or `message`, if it is one line."""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        return ""
-    text = body.get("detail") or body.get("message") if isinstance(body, dict) else None
-    if not isinstance(text, str) or not text.strip():
-        return ""
-    lines = text.strip().splitlines()
-    # Validation errors of several lines repeat the input.
-    return "" if len(lines) > 1 else lines[0] if len(lines[0]) <= 200 else lines[0][:199] + "…"
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """`Retry-After` in seconds, at most an hour; a date is measured against the answer's own `Date`, not our clock."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isdecimal():
-        return min(float(value), 3600.0)
-    try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(response.headers.get("date", ""))
-    except (TypeError, ValueError):
-        return None
-    return min(max(wait.total_seconds(), 0.0), 3600.0)

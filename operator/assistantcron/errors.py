@@ -1,6 +1,6 @@
 """What can go wrong, in the types that say what to do next. Base layer: imports nothing of the package.
 
-    AssistantCronError            reason: CamelCase word for conditions, Events and metrics; message: one line for a person
+    AssistantCronError            reason: a CamelCase word for conditions; message: a line for a person
     ├── InvalidSpec               the author must change the resource
     │   ├── InvalidSchedule
     │   └── InvalidTimeZone
@@ -10,7 +10,7 @@
     │   ├── NotFound              404: the thread, run or assistant is not there
     │   └── Conflict              409, or 422 "already running": somebody else has it
     └── Transient                 a passing cause, and surely nothing happened: try again
-        └── Unclear               no answer, or one that cannot be read: it may have happened, look before trying again
+        └── Unclear               no answer, or an unreadable one: it may have happened, so look first
 
 No message carries a response body, a credential or a URL's query.
 """

@@ -1,7 +1,7 @@
-"""How runs end: one search per deployment and sweep tells which are still busy; only the others are read singly.
+"""How runs end: one search per deployment and sweep tells which are busy; only the others are read singly.
 
-`reconciler.py` says which runs are in flight (`follow`) and reads what was found out (`ended`); in between `run`
-sweeps and wakes the resource whose run has ended or waits for a human.
+`reconciler.py` says which runs are in flight (`follow`) and reads what was found out (`ended`); in between
+`run` sweeps and wakes the resource whose run has ended or waits for a human.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assistantcron.errors import AssistantCronError, NotFound
+from assistantcron.facts import Ended
 from assistantcron.payload import OPERATOR
 from assistantcron.records import Run, Server, Thread
-from assistantcron.resource import ActiveRun, Ended, Key, Outcome, Resource, claim_thread
+from assistantcron.resource import ActiveRun, Key, Outcome, Resource, claim_thread
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ FINAL: dict[str, Outcome] = {
 
 @dataclass(frozen=True)
 class _Followed:
-    """A run in flight, and the client that it was started with: an edit may have moved the resource elsewhere since."""
+    """A run in flight, and the client it was started with: an edit may have moved the resource since."""
 
     key: Key
     client: Server
@@ -97,7 +98,9 @@ class Follower:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             sweep += 1
-            await asyncio.gather(*(self._sweep(*group) for group in self._due(waiting_too=sweep % WAITING_EVERY == 0)))
+            await asyncio.gather(
+                *(self._sweep(*group) for group in self._due(waiting_too=sweep % WAITING_EVERY == 0))
+            )
 
     def _due(self, *, waiting_too: bool) -> list[tuple[Server, list[_Followed]]]:
         """The runs to look at, by client."""
@@ -112,8 +115,13 @@ class Follower:
         try:
             busy: set[str] = set()
             if not all(one.shared for one in due):
-                busy = {thread.thread_id for thread in await client.search_threads({OPERATOR: "run"}, status="busy")}
-            await asyncio.gather(*(self._observe(one) for one in due if one.shared or one.run.thread_id not in busy))
+                busy = {
+                    thread.thread_id
+                    for thread in await client.search_threads({OPERATOR: "run"}, status="busy")
+                }
+            await asyncio.gather(
+                *(self._observe(one) for one in due if one.shared or one.run.thread_id not in busy)
+            )
         except AssistantCronError as error:
             log.warning("cannot see how runs are doing: %s", error.message, extra={"reason": error.reason})
 
@@ -137,7 +145,11 @@ class Follower:
                 # so there only what follows a pause that we have seen is taken for its end.
                 later = runs if run.status == "interrupted" or not one.shared else [last]
                 last = [r for r in later if r.created_at >= last.created_at][-1]
-                waits = thread.status == "interrupted" and last.status == "success" and last.run_id == runs[-1].run_id
+                waits = (
+                    thread.status == "interrupted"
+                    and last.status == "success"
+                    and last.run_id == runs[-1].run_id
+                )
         except NotFound:
             return Ended(run.run_id, "lost", self._now(), "run or thread was deleted before the end was seen")
         if last.status not in FINAL:

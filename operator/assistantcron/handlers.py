@@ -1,7 +1,7 @@
 """kopf's side: an event becomes "look at this key". Edge: nothing is decided and nothing is written here.
 
-`on.event` alone, so that kopf adds no finalizer, no annotation and no progress to anybody's object. Settings as
-measured in the project's notes on kopf: no peering, no scanning, no Events of kopf's own, endless back-off.
+`on.event` alone, so that kopf adds no finalizer, no annotation and no progress to anybody's object. Settings
+as measured in the project's notes on kopf: no peering, no scanning, no Events of its own, endless back-off.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import kopf
 
@@ -42,7 +41,7 @@ def build(
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
+    async def login(**_: object) -> kopf.ConnectionInfo:
         access = await kube.access()
         return kopf.ConnectionInfo(
             server=access.server,
@@ -56,7 +55,7 @@ def build(
         )
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def observe(event: Any, **_: Any) -> None:
+    async def observe(event: kopf.RawEvent, **_: object) -> None:
         body = event["object"]
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         if event["type"] == "DELETED":
@@ -74,7 +73,9 @@ def build(
 
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
-    settings.process.ultimate_exiting_timeout = None  # kopf kills the process 10 minutes after a crash otherwise
+    settings.process.ultimate_exiting_timeout = (
+        None  # kopf kills the process 10 minutes after a crash otherwise
+    )
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.posting.enabled = False

@@ -1,4 +1,4 @@
-"""The Kubernetes API server: read an object or a Secret, write a status, post an Event. Imports kubernetes; kopf watches.
+"""The Kubernetes API server: read an object or a Secret, write a status, post an Event. kopf watches.
 
 Every failure is an exception of `errors.py`; nothing of a Secret is in any of them.
 """
@@ -60,7 +60,8 @@ class Kube:
             await config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise InvalidSettings(
-                f"no Kubernetes access: neither an in-cluster service account nor a usable KUBECONFIG ({error})"
+                "no Kubernetes access: neither an in-cluster service account nor a usable KUBECONFIG "
+                f"({error})"
             ) from None
         # Retries are ours: they depend on what the request was.
         configuration.retries = 1
@@ -105,7 +106,7 @@ class Kube:
         return cast(Mapping[str, Any], body)
 
     async def write_status(self, resource: Resource, status: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Replace the status if the object is still the version that `resource` is; the object as stored then.
+        """Replace the status if the object is still the version that `resource` is; returns it as stored.
 
         Raises `Conflict` if somebody changed it meanwhile, `NotFound` if it is gone.
         """
@@ -136,29 +137,41 @@ class Kube:
         return cast(Mapping[str, Any], stored)
 
     async def secret(self, namespace: str, name: str) -> dict[str, str]:
-        """A Secret's data, decoded. Raises `InvalidSpec` (`SecretNotFound`, `InvalidSecret`) or `Transient`."""
+        """A Secret's data, decoded.
+
+        Raises `InvalidSpec` (`SecretNotFound`, `InvalidSecret`), `Refused` or `Transient`.
+        """
         try:
             async with _translated(f"read Secret {namespace}/{name}"):
                 found = await self._core.read_namespaced_secret(name, namespace, _request_timeout=TIMEOUT)
         except NotFound:
             raise InvalidSpec(
-                f"spec.deployment.secretRef: there is no Secret {name} in namespace {namespace}", reason="SecretNotFound"
+                f"spec.deployment.secretRef: there is no Secret {name} in namespace {namespace}",
+                reason="SecretNotFound",
             ) from None
         data: dict[str, str] = {}
         for key, value in (found.data or {}).items():
             try:
                 data[key] = base64.b64decode(value, validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
-                raise InvalidSpec(f"Secret {name}, key {key}: must be UTF-8 text", reason="InvalidSecret") from None
+                raise InvalidSpec(
+                    f"Secret {name}, key {key}: must be UTF-8 text", reason="InvalidSecret"
+                ) from None
         return data
 
-    async def post_event(self, resource: Resource, kind: str, reason: str, message: str, now: datetime) -> None:
+    async def post_event(
+        self, resource: Resource, kind: str, reason: str, message: str, now: datetime
+    ) -> None:
         """An Event about the resource. `kind`: Normal or Warning. Raises `Transient` or `Refused`."""
         key = resource.key
         event = client.CoreV1Event(
             metadata=client.V1ObjectMeta(generate_name=f"{key.name[:200]}.", namespace=key.namespace),
             involved_object=client.V1ObjectReference(
-                api_version=f"{GROUP}/{VERSION}", kind=KIND, namespace=key.namespace, name=key.name, uid=resource.uid
+                api_version=f"{GROUP}/{VERSION}",
+                kind=KIND,
+                namespace=key.namespace,
+                name=key.name,
+                uid=resource.uid,
             ),
             type=kind,
             reason=reason,
@@ -189,5 +202,6 @@ async def _translated(what: str) -> AsyncIterator[None]:
         raise Transient(text, reason="ClusterUnavailable") from None
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Transient(
-            f"could not {what}: no answer from the API server ({type(error).__name__})", reason="ClusterUnavailable"
+            f"could not {what}: no answer from the API server ({type(error).__name__})",
+            reason="ClusterUnavailable",
         ) from None

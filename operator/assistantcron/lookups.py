@@ -1,7 +1,7 @@
-"""Whether deployment, assistant and given thread are known good, so that a mistake shows at once and not at 08:00.
+"""Whether deployment, assistant and given thread are known good: a mistake shows at once and not at 08:00.
 
-`reconciler.py` asks at every pass; answers are shared by all resources that name the same and kept for a while, so
-ten thousand resources on one deployment cost a handful of requests.
+`reconciler.py` asks at every pass; answers are shared by all resources that name the same and kept for a
+while, so ten thousand resources on one deployment cost a handful of requests.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from assistantcron.errors import AssistantCronError, NotFound, Transient
+from assistantcron.facts import Health
 from assistantcron.records import Server
-from assistantcron.resource import Health
 from assistantcron.shared import Shared
 
 KEPT_GOOD, KEPT_BAD = timedelta(minutes=10), timedelta(seconds=15)
-GOOD = Health(ready=True, reason="Scheduled", message="deployment and assistant are known; the next slot is armed")
+GOOD = Health(
+    ready=True, reason="Scheduled", message="deployment and assistant are known; the next slot is armed"
+)
 
 
 class Lookups:
@@ -44,7 +46,9 @@ class Lookups:
                 await look()
             except NotFound:
                 reason, field = (
-                    ("AssistantNotFound", "assistant") if kind == "assistant" else ("ThreadNotFound", "thread.id")
+                    ("AssistantNotFound", "assistant")
+                    if kind == "assistant"
+                    else ("ThreadNotFound", "thread.id")
                 )
                 return Health(
                     ready=False,
@@ -55,7 +59,10 @@ class Lookups:
             except AssistantCronError as error:
                 passing = isinstance(error, Transient)
                 return Health(
-                    ready=False, reason=error.reason, message=f"the deployment: {error.message}", stalled=not passing
+                    ready=False,
+                    reason=error.reason,
+                    message=f"the deployment: {error.message}",
+                    stalled=not passing,
                 )
             return GOOD
 

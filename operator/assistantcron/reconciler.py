@@ -15,10 +15,11 @@ from datetime import datetime, timedelta
 from assistantcron.decide import Decision, decide, decide_invalid, did_not_start, due, undecided
 from assistantcron.deployment import Deployment
 from assistantcron.errors import AssistantCronError, Conflict, InvalidSpec, Transient, Unclear
+from assistantcron.facts import Fact, Health, Started
 from assistantcron.follower import Follower
 from assistantcron.lookups import KEPT_BAD, Lookups
 from assistantcron.recorder import Recorder
-from assistantcron.resource import Fact, Health, Key, Resource, Slot, Started
+from assistantcron.resource import Key, Resource, Slot
 from assistantcron.rules import Found, Retry, View
 from assistantcron.schedule import Schedule
 from assistantcron.spec import AssistantCronSpec, parse_spec

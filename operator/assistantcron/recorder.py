@@ -1,7 +1,8 @@
 """The one place that writes: a status, once a pass, and what follows from having written it.
 
-Called by `reconciler.py` with the facts of a pass. Only after the write do people hear of it (Events, metrics, log)
-and may threads be deleted; if the write fails, the facts wait in the resource's memory for the next pass.
+Called by `reconciler.py` with the facts of a pass. Only after the write do people hear of it (Events,
+metrics, log) and may threads be deleted; if the write fails, the facts wait in the resource's memory for the
+next pass.
 """
 
 from __future__ import annotations
@@ -14,26 +15,13 @@ from datetime import datetime
 
 from assistantcron import announce
 from assistantcron.errors import AssistantCronError, Conflict, NotFound, Transient
+from assistantcron.facts import Accounted, Answered, DidNotRun, Ended, Fact, Health, Started
 from assistantcron.kube import Kube
-from assistantcron.resource import (
-    Accounted,
-    ActiveRun,
-    Answered,
-    DidNotRun,
-    Ended,
-    Fact,
-    Health,
-    Resource,
-    Slot,
-    Started,
-    Status,
-    claim_thread,
-    rfc3339,
-)
+from assistantcron.records import Server
+from assistantcron.resource import ActiveRun, Resource, Slot, Status, claim_thread, rfc3339
 from assistantcron.status import Frame, fold
 from assistantcron.table import Memory, Table
 from assistantcron.telemetry import Telemetry
-from assistantcron.records import Server
 from assistantcron.tidier import GRACE, Tidier
 
 log = logging.getLogger("assistantcron")
@@ -56,7 +44,9 @@ class Recorder:
         self._now = now
         self._events: asyncio.Queue[tuple[Resource, announce.Event]] = asyncio.Queue(EVENTS_QUEUED)
 
-    async def record(self, memory: Memory, facts: Iterable[Fact], frame: Frame, client: Server | None) -> bool:
+    async def record(
+        self, memory: Memory, facts: Iterable[Fact], frame: Frame, client: Server | None
+    ) -> bool:
         """Fold the facts and write the status if that changes it. False: the resource is gone.
 
         Raises `Transient` or `Refused` when the API server does not take it; the facts are kept then.
@@ -121,7 +111,7 @@ class Recorder:
                 self._events.put_nowait((resource, event))
 
     def _tidy(self, resource: Resource, news: tuple[Fact, ...], new: Status, client: Server | None) -> None:
-        """The claims of runs whose end is now in status. What may really go, the thread's own metadata say."""
+        """The claims of runs whose end is now in status; what may really go, their own metadata say."""
         ended = {fact.run_id for fact in news if isinstance(fact, Ended) and not fact.awaiting}
         for run in (*resource.status.active, *(fact.run for fact in news if isinstance(fact, Started))):
             if run.run_id in ended:
@@ -138,19 +128,23 @@ class Recorder:
         memory.facts = ()
         return False
 
-    def _delete_later(self, resource: Resource, run: ActiveRun, status: Status, client: Server | None) -> None:
+    def _delete_later(
+        self, resource: Resource, run: ActiveRun, status: Status, client: Server | None
+    ) -> None:
         thread = claim_thread(resource.uid, run, status)
         if client is not None and thread is not None:
             self._tidier.later(client, thread, resource.uid, max(self._now(), run.start_time + GRACE))
 
     def deleted(self, resource: Resource, client: Server | None) -> None:
-        """The resource is gone: its runs are let end (`deletionPolicy: Orphan`), their threads go after them."""
+        """The resource is gone: its runs are let end, and their threads go after them."""
         for run in resource.status.active:
             self._delete_later(resource, run, resource.status, client)
         self._telemetry.forget(resource.key)
 
 
-def _where(resource: Resource, slot: str | None = None, run: ActiveRun | None = None) -> dict[str, str | None]:
+def _where(
+    resource: Resource, slot: str | None = None, run: ActiveRun | None = None
+) -> dict[str, str | None]:
     """The fields by which log lines are found: namespace, name, slot, run ID."""
     return {
         "namespace": resource.key.namespace,
@@ -169,11 +163,15 @@ def _log(resource: Resource, fact: Fact) -> None:
         case Ended():
             run = next((run for run in resource.status.active if run.run_id == fact.run_id), None)
             when = rfc3339(run.scheduled_time) if run is not None else None
-            log.info("run ended: %s", fact.status, extra={**_where(resource, when, run), "reason": fact.message})
+            log.info(
+                "run ended: %s", fact.status, extra={**_where(resource, when, run), "reason": fact.message}
+            )
         case DidNotRun(outcome, first, _, count, reason, message):
             text = f"{count} slot{'s' if count > 1 else ''} {outcome.lower()}: {message}"
             log.info(text, extra={**_where(resource, rfc3339(first)), "reason": reason})
         case Answered(answer):
-            log.info("request answered: %s", answer.outcome, extra={**_where(resource), "reason": answer.reason})
+            log.info(
+                "request answered: %s", answer.outcome, extra={**_where(resource), "reason": answer.reason}
+            )
         case _:
             pass

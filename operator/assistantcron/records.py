@@ -1,4 +1,4 @@
-"""What a LangGraph-compatible server tells of its threads and runs, and how the parts see it. Base layer: no I/O.
+"""What a LangGraph-compatible server tells of its threads and runs, and how the parts see it. Base layer.
 
 Unknown fields are passed over: servers add some with every release.
 """
@@ -34,8 +34,9 @@ class Run(BaseModel):
 
 
 class Server(Protocol):
-    """What following, tidying and looking up need of `deployment.Deployment`; it raises `errors.py`'s exceptions."""
+    """What following, tidying and looking up need of `deployment.Deployment`, where each is described."""
 
+    # ruff: noqa: D102 - the docstrings stand with the implementation
     async def find_assistant(self, assistant: str) -> None: ...
     async def thread(self, thread_id: str) -> Thread: ...
     async def delete_thread(self, thread_id: str) -> None: ...

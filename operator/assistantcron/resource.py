@@ -1,7 +1,7 @@
-"""An AssistantCron as the operator knows it: identity, status, slots, and the facts that change a status.
+"""An AssistantCron as the operator knows it: identity, status, slots, and the IDs that follow from them.
 
-Base layer: data only. `decide.py` turns a resource into facts, `reconciler.py` adds those that acting
-brought, `status.py` folds them into the next status.
+Base layer: data only. `decide.py` turns a resource into the facts of `facts.py`, `status.py` folds them into
+the next status.
 """
 
 from __future__ import annotations
@@ -263,64 +263,3 @@ def claim_thread(uid: str, run: ActiveRun, status: Status) -> str | None:
     if request is None or request.run_id != run.run_id:
         return None
     return slot_thread(uid, Slot(run.scheduled_time, request.token).name, run.attempt)
-
-
-# Facts: what one pass found out. Folding the same fact twice changes nothing more.
-
-
-@dataclass(frozen=True)
-class Accounted:
-    """Everything up to `through` is accounted for by the spec as it was read: now it counts as observed."""
-
-    through: datetime
-
-
-@dataclass(frozen=True)
-class DidNotRun:
-    """`count` scheduled slots from `first` to `last` that did not run, and why."""
-
-    outcome: Literal["Skipped", "Missed"]
-    first: datetime
-    last: datetime
-    count: int
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Started:
-    """A run that the server has accepted, now or in an earlier life; with `token`, it was asked for."""
-
-    run: ActiveRun
-    token: str | None = None
-
-
-@dataclass(frozen=True)
-class Ended:
-    """An active run's end; with `awaiting` it has only paused for a human and stays active."""
-
-    run_id: str
-    status: Outcome
-    time: datetime
-    message: str | None = None
-    awaiting: bool = False
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The answer to a request."""
-
-    answer: RequestAnswer
-
-
-@dataclass(frozen=True)
-class Health:
-    """What the `Ready` and `Stalled` conditions are to say. `ready=None`: not known yet."""
-
-    ready: bool | None
-    reason: str
-    message: str
-    stalled: bool = False
-
-
-Fact = Accounted | DidNotRun | Started | Ended | Answered | Health

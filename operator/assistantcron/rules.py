@@ -10,18 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from assistantcron.resource import (
-    MAX_ACTIVE,
-    ActiveRun,
-    DidNotRun,
-    Ended,
-    Fact,
-    Resource,
-    Slot,
-    Started,
-    Status,
-    Trigger,
-)
+from assistantcron.facts import DidNotRun, Ended, Fact, Started
+from assistantcron.resource import MAX_ACTIVE, ActiveRun, Resource, Slot, Status, Trigger
 from assistantcron.schedule import Schedule
 from assistantcron.spec import AssistantCronSpec
 

@@ -1,11 +1,11 @@
 """When slots come: cron expressions on the wall clock of a zone. Core: pure functions of instants, no clock.
 
-`cron.py` says which wall-clock times an expression names; here they become instants (design §3.5). A zone is a row of
-segments of constant offset. In a segment that begins at the transition T, where the wall clock jumps from T+before to
-T+after, an expression counts from one of the two:
+`cron.py` says which wall-clock times an expression names; here they become instants (design §3.5). A zone is
+a row of segments of constant offset. In a segment that begins at the transition T, an expression counts
 
-    cadence   from T+after: it fires at every instant whose wall time matches
-    fixed     from T+before: a time in a gap comes at T, a time that a fold repeats has been already
+    cadence   from what the clock shows at T: it fires at every instant whose wall time matches
+    fixed     from where the clock had been before T: what a gap leaves out comes at T, what a fold repeats
+              has been already
 
 Instants are aware UTC at the interface; inside, naive UTC and naive wall time, for speed.
 """
@@ -13,38 +13,48 @@ Instants are aware UTC at the interface; inside, naive UTC and naive wall time, 
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
+import zoneinfo
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib import resources
+from importlib.metadata import version
+from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-import tzdata
 
 from assistantcron import cron
 from assistantcron.cron import Cron
-from assistantcron.errors import InvalidTimeZone
+from assistantcron.errors import InvalidSchedule, InvalidTimeZone
 
 _TICK = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
-_SAMPLE = timedelta(hours=6)
-"""No zone changes its offset twice within so short a time."""
+_SAMPLE = timedelta(days=1)
+"""How often the offset is looked at. In the whole database none lasts for less than three days."""
+_REACH = timedelta(days=3)
+"""More than any jump of a clock, which is a day and two hours at most."""
+_HORIZON = timedelta(days=50 * 366)
+_EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(9900, 1, 1)  # noqa: DTZ001 - naive UTC
+"""No slot is sought outside, so that no arithmetic leaves Python's years."""
 
 
 def tzdata_version() -> str:
-    """Release of the zone database in use, such as 2026f."""
-    return tzdata.IANA_VERSION if "PYTHONTZPATH" not in os.environ else f"{os.environ['PYTHONTZPATH']} (PYTHONTZPATH)"
+    """Release of the zone database, such as 2026.6; or the folders that `PYTHONTZPATH` puts in its place."""
+    return os.environ.get("PYTHONTZPATH") or version("tzdata")
 
 
 @lru_cache(maxsize=1024)
 def load_zone(name: str) -> ZoneInfo:
-    """The zone of that IANA name, from the pinned `tzdata` package, so that CLI, replicas and image agree.
+    """The zone of that IANA name, from the pinned `tzdata` package: CLI, replicas and image agree.
 
-    `PYTHONTZPATH` overrides it. Raises `InvalidTimeZone`.
+    `PYTHONTZPATH` overrides the package. Raises `InvalidTimeZone`.
     """
-    refusal = InvalidTimeZone(f"time zone {name[:64]!r} must be an IANA name, such as Europe/Berlin or Etc/UTC")
+    refusal = InvalidTimeZone(
+        f"time zone {name[:64]!r} must be an IANA name, such as Europe/Berlin or Etc/UTC"
+    )
     if name not in _zone_names():
         raise refusal
     if "PYTHONTZPATH" in os.environ:
@@ -59,22 +69,24 @@ def load_zone(name: str) -> ZoneInfo:
 
 @lru_cache(maxsize=1)
 def _zone_names() -> frozenset[str]:
+    if "PYTHONTZPATH" in os.environ:
+        return frozenset(zoneinfo.available_timezones() - {"localtime"})
     return frozenset(resources.files("tzdata").joinpath("zones").read_text(encoding="ascii").split())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of constant offset, [start, end) in naive UTC; a year's end is a boundary, too, without a jump."""
+    """A stretch of constant offset within a year: [start, end) in naive UTC."""
 
     start: datetime
     end: datetime
-    before: timedelta
-    """Offset just before `start`."""
     offset: timedelta
+    shown: datetime
+    """The wall time up to which the clock has been before `start`."""
 
     def floor(self, expression: Cron) -> datetime:
         """The wall time from which on the expression counts here."""
-        return self.start + (self.offset if expression.cadence else self.before)
+        return self.start + self.offset if expression.cadence else self.shown
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,8 @@ class Schedule:
     @classmethod
     def parse(cls, expressions: Sequence[str], time_zone: str = "Etc/UTC") -> Schedule:
         """Raises `InvalidSchedule` or `InvalidTimeZone` with a line that names the culprit and the mend."""
+        if not expressions:
+            raise InvalidSchedule("a schedule must have at least one expression")
         for expression in expressions:
             cron.parse(expression)
         load_zone(time_zone)
@@ -112,48 +126,56 @@ class Schedule:
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first slot strictly after `instant`; None if none comes within 50 years."""
-        at = _naive(instant)
+        at = max(_naive(instant), _EARLIEST)
+        if at > _LATEST:
+            return None
         found = (_next(self.time_zone, expression, at) for expression in self._crons)
         return _aware(min((slot for slot in found if slot is not None), default=None))
 
     def last_through(self, instant: datetime, *, after: datetime) -> datetime | None:
-        """The newest slot in (after, instant]."""
-        at, low = _naive(instant), _naive(after)
+        """The newest slot in (after, instant]; None if there is none, or none in the last 50 years."""
+        at, low = min(_naive(instant), _LATEST), max(_naive(after), _EARLIEST)
         if at <= low:
             return None
         found = (_last(self.time_zone, expression, at, low) for expression in self._crons)
         return _aware(max((slot for slot in found if slot is not None), default=None))
 
     def count(self, after: datetime, through: datetime) -> int:
-        """How many slots there are in (after, through]; days are counted whole, so a year costs milliseconds."""
-        low, high = _naive(after), _naive(through)
+        """How many slots there are in (after, through]; by days, so that a year takes milliseconds."""
+        low, high = max(_naive(after), _EARLIEST), min(_naive(through), _LATEST)
         crons, total = self._crons, 0
-        for segment in _segments(self.time_zone, low, high):
-            total += _count(crons, segment, max(low + _TICK, segment.start), min(high + _TICK, segment.end))
+        while low < high:
+            segment = _segment(self.time_zone, low + _TICK)
+            end = min(high, segment.end - _TICK)
+            total += _count(crons, segment, low + _TICK, end + _TICK)
+            low = end
         return total
 
 
 def _naive(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ValueError("an instant must have a time zone")
-    return instant.astimezone(timezone.utc).replace(tzinfo=None)
+    return instant.astimezone(UTC).replace(tzinfo=None)
 
 
 def _aware(instant: datetime | None) -> datetime | None:
-    return None if instant is None else instant.replace(tzinfo=timezone.utc)
+    return None if instant is None else instant.replace(tzinfo=UTC)
 
 
 def _next(zone: str, expression: Cron, at: datetime) -> datetime | None:
     segment = _segment(zone, at)
     floor = max(at + segment.offset + _TICK, segment.floor(expression))
     wall = expression.after(floor - _TICK)
-    while wall is not None:
+    # A cadence may name nothing but a time that falls into a gap every year.
+    while wall is not None and wall < at + _HORIZON:
         slot = max(wall - segment.offset, segment.start)
         if slot < segment.end:
             return slot
         segment = _segment(zone, segment.end)
-        # The old answer still stands if the new floor only cuts off times that are not in the schedule.
-        if not floor <= segment.floor(expression) <= wall:
+        if floor <= segment.floor(expression) <= wall:
+            # There is nothing between the two floors: the answer stands, however far away it is.
+            segment = _segment(zone, max(segment.start, wall - _REACH))
+        else:
             floor = segment.floor(expression)
             wall = expression.after(floor - _TICK)
     return None
@@ -169,10 +191,13 @@ def _last(zone: str, expression: Cron, at: datetime, low: datetime) -> datetime 
             return slot if slot > low else None
         if segment.start <= low:
             return None
-        top = segment.start + segment.before
-        segment = _segment(zone, segment.start - _TICK)
-        # The old answer still stands if nothing between it and the new bound is left unseen.
-        if not wall < top <= bound:
+        end = segment.start
+        segment = _segment(zone, end - _TICK)
+        top = end + segment.offset
+        if wall < top <= bound:
+            # There is nothing between the two bounds: the answer stands, however far away it is.
+            segment = _segment(zone, min(segment.start, wall + _REACH))
+        else:
             bound = top
             wall = expression.before(bound)
     return None
@@ -180,21 +205,15 @@ def _last(zone: str, expression: Cron, at: datetime, low: datetime) -> datetime 
 
 def _count(crons: Sequence[Cron], segment: Segment, low: datetime, high: datetime) -> int:
     """Slots in [low, high), a part of the segment, in naive UTC."""
-    if low >= high:
-        return 0
-    floor, top = low + segment.offset, high + segment.offset
-    total = 0
-    if low == segment.start and segment.before < segment.offset:
-        # A gap: all fixed times in it, and one at its end, are the one slot at T.
-        gap = segment.start + segment.before
-        fixed = any((wall := c.after(gap - _TICK)) and wall <= floor for c in crons if not c.cadence)
-        if fixed:
-            total += 1
-            floor += _TICK
-    fold_end = segment.start + segment.before
-    if floor < fold_end:
-        # A fold's second pass: cadences alone fire again.
-        middle = min(fold_end, top)
+    floor, top, total = low + segment.offset, high + segment.offset, 0
+    if low == segment.start and segment.shown < floor:
+        # A gap: all fixed times in it, and one at its end, are one slot.
+        skipped = (c.after(segment.shown - _TICK) for c in crons if not c.cadence)
+        if any(wall is not None and wall <= floor for wall in skipped):
+            total, floor = 1, floor + _TICK
+    if floor < segment.shown:
+        # The second pass of a fold: cadences alone fire again.
+        middle = min(segment.shown, top)
         total += _walls([c for c in crons if c.cadence], floor, middle)
         floor = middle
     return total + _walls(crons, floor, top)
@@ -202,33 +221,17 @@ def _count(crons: Sequence[Cron], segment: Segment, low: datetime, high: datetim
 
 def _walls(crons: Sequence[Cron], low: datetime, high: datetime) -> int:
     """Distinct wall-clock times in [low, high) that one of the expressions names."""
-    if low >= high or not crons:
-        return 0
-    sorted_minutes: dict[tuple[bool, ...], list[int]] = {}
     total = 0
     day = low.replace(hour=0, minute=0, second=0, microsecond=0)
     while day < high:
-        matching = tuple(expression.matches(day.date()) for expression in crons)
-        minutes = sorted_minutes.get(matching)
-        if minutes is None:
-            union = frozenset().union(*(c.minutes for c, fires in zip(crons, matching, strict=True) if fires))
-            minutes = sorted_minutes[matching] = sorted(union)
-        total += len(minutes)
-        if day < low:
-            total -= bisect_right(minutes, ((low - day) - _TICK) // timedelta(minutes=1))
-        if day + _DAY > high:
-            total -= len(minutes) - bisect_right(minutes, ((high - day) - _TICK) // timedelta(minutes=1))
+        minutes = 0
+        for expression in crons:
+            if expression.matches(day):
+                minutes |= expression.minutes
+        first, end = max(0, -((day - low) // _MINUTE)), min(1440, -((day - high) // _MINUTE))
+        total += ((minutes & (1 << end) - 1) >> first).bit_count()
         day += _DAY
     return total
-
-
-def _segments(zone: str, low: datetime, high: datetime) -> Iterator[Segment]:
-    """The segments that meet (low, high]."""
-    segment = _segment(zone, low)
-    yield segment
-    while segment.end <= high:
-        segment = _segment(zone, segment.end)
-        yield segment
 
 
 def _segment(zone: str, at: datetime) -> Segment:
@@ -236,35 +239,29 @@ def _segment(zone: str, at: datetime) -> Segment:
     return segments[bisect_right(segments, at, key=lambda segment: segment.start) - 1]
 
 
-@lru_cache(maxsize=4096)
-def _year(zone: str, year: int) -> tuple[Segment, ...]:
-    """A year's segments. zoneinfo does not tell its transitions, so the offset is sampled, and bisected where it moves."""
-    start, end = datetime(year, 1, 1), datetime(year + 1, 1, 1)  # noqa: DTZ001 - naive UTC
-    bounds = [start]
-    before = [_offset(zone, start - _TICK)]
-    at = start
+@lru_cache(maxsize=8192)
+def _year(name: str, year: int) -> tuple[Segment, ...]:
+    zone, begin, end = load_zone(name), datetime(year, 1, 1), datetime(year + 1, 1, 1)  # noqa: DTZ001 - naive UTC
+    start = begin - _REACH
+    shown = start + _offset(zone, start)
+    segments = []
+    for first, last in pairwise(sorted({start, begin, end, *_changes(zone, start, end)})):
+        offset = _offset(zone, first)
+        segments.append(Segment(first, last, offset, shown))
+        shown = max(shown, last + offset)
+    return tuple(segment for segment in segments if segment.start >= begin)
+
+
+def _changes(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[datetime]:
+    """When the offset changes, to the second. zoneinfo does not tell, so look often and bisect."""
+    at, offset = start, _offset(zone, start)
     while at < end:
-        upcoming = min(at + _SAMPLE, end)
-        low, high = at, upcoming
-        if _offset(zone, low) != _offset(zone, high):
-            while high - low > timedelta(seconds=1):
-                middle = low + (high - low) // 2
-                middle = middle.replace(microsecond=0)
-                if _offset(zone, middle) == _offset(zone, at):
-                    low = middle
-                else:
-                    high = middle
-            if high < end:
-                bounds.append(high)
-                before.append(_offset(zone, at))
-        at = upcoming
-    ends = [*bounds[1:], end]
-    return tuple(
-        Segment(first, last, offset, _offset(zone, first))
-        for first, last, offset in zip(bounds, ends, before, strict=True)
-    )
+        before, at, was = at, at + _SAMPLE, offset
+        if (offset := _offset(zone, at)) != was:
+            seconds = range(_SAMPLE // _SECOND)
+            changed = bisect_left(seconds, 1, key=lambda s: _offset(zone, before + s * _SECOND) != was)
+            yield before + changed * _SECOND
 
 
-def _offset(zone: str, at: datetime) -> timedelta:
-    local = load_zone(zone).fromutc(at.replace(tzinfo=load_zone(zone)))
-    return local.utcoffset() or timedelta(0)
+def _offset(zone: ZoneInfo, at: datetime) -> timedelta:
+    return zone.fromutc(at.replace(tzinfo=zone)).utcoffset() or timedelta(0)

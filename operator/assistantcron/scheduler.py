@@ -1,7 +1,7 @@
 """The wake heap: which resource is to be looked at, and when. One task waits; each look is a task of its own.
 
-`handlers.py` wakes a key when its object changes, `reconciler.py` when its next slot comes, `follower.py` when a run
-ends. A key is never looked at twice at once: a wake in the meantime means one more look afterwards.
+`handlers.py` wakes a key when its object changes, `reconciler.py` when its next slot comes, `follower.py`
+when a run ends. A key is never looked at twice at once: a wake meanwhile means one more look afterwards.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Scheduler:
         now: Callable[[], datetime],
         interrupted: Callable[[Key], None],
     ) -> None:
-        """`look(key)` is one pass; `interrupted(key)` is told when a pass broke off and may have left things half done."""
+        """`look(key)` is one pass; `interrupted(key)` is told when one broke off, things half done."""
         self._look = look
         self._now = now
         self._interrupted = interrupted
@@ -67,7 +67,7 @@ class Scheduler:
             delay = self._start_due()
             try:
                 await asyncio.wait_for(self._news.wait(), timeout=delay)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 continue
 
     async def drain(self, seconds: float) -> None:
@@ -110,7 +110,9 @@ class Scheduler:
             self.wake(key, self._now())
         except Exception:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            log.exception("looking at a resource failed", extra={"namespace": key.namespace, "cron": key.name})
+            log.exception(
+                "looking at a resource failed", extra={"namespace": key.namespace, "cron": key.name}
+            )
             self._interrupted(key)
             delay = min(FIRST_RETRY * 2 ** (failures - 1), LONGEST_RETRY)
             self.wake(key, self._now() + timedelta(seconds=delay))

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Read the environment. Raises `InvalidSettings` with one line that names the variable, never its value."""
+    """Read the environment. Raises `InvalidSettings` with a line that names the variable, never its value."""
     try:
         return Settings()
     except ValidationError as error:

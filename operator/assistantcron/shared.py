@@ -1,5 +1,6 @@
-"""A question asked once for all who want to know, and its answer kept for a while. Base layer; used by `lookups.py`
-and `targets.py`, where ten thousand resources ask the same.
+"""A question asked once for all who want to know, and its answer kept for a while. No I/O of its own.
+
+Used by `lookups.py` and `targets.py`, where ten thousand resources ask the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ class Shared(Generic[K, V]):
         self._loads: dict[K, asyncio.Task[V]] = {}
         self._kept: dict[K, tuple[datetime, V]] = {}
 
-    async def get(self, key: K, load: Callable[[], Coroutine[Any, Any, V]], keep: Callable[[V], timedelta]) -> V:
+    async def get(
+        self, key: K, load: Callable[[], Coroutine[Any, Any, V]], keep: Callable[[V], timedelta]
+    ) -> V:
         """The kept answer, or a new one, good for `keep(answer)`. Raises what `load` raises."""
         kept = self._kept.get(key)
         if kept is not None and self._now() < kept[0]:

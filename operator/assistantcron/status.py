@@ -11,21 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from assistantcron.resource import (
-    MAX_SLOTS,
-    Accounted,
-    Answered,
-    Condition,
-    DidNotRun,
-    Ended,
-    Fact,
-    Health,
-    RequestAnswer,
-    RunRecord,
-    SlotRecord,
-    Started,
-    Status,
-)
+from assistantcron.facts import Accounted, Answered, DidNotRun, Ended, Fact, Health, Started
+from assistantcron.resource import MAX_SLOTS, Condition, RequestAnswer, RunRecord, SlotRecord, Status
 from assistantcron.schedule import Schedule
 from assistantcron.spec import MAX_HISTORY
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assistantcron import payload
+from assistantcron.facts import Fact
 from assistantcron.records import Thread
-from assistantcron.resource import Fact, Key, Resource, Slot, claim_thread, rfc3339
+from assistantcron.resource import Key, Resource, Slot, claim_thread, rfc3339
 from assistantcron.rules import Retry
 
 

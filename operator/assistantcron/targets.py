@@ -1,6 +1,7 @@
-"""From a resource to the client of its deployment: reads the Secret that it names, asks the policy, keeps clients.
+"""From a resource to the client of its deployment: reads the Secret that it names, and keeps clients.
 
-Between `reconciler.py` and the parts `kube.py` and `deployment.py`; who may call what is decided in `egress.py`.
+Between `reconciler.py` and the parts `kube.py` and `deployment.py`; who may call what is decided in
+`egress.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ class Targets:
     """One client per distinct target; equal targets share connections."""
 
     def __init__(
-        self, kube: Kube, settings: Settings, *, now: Callable[[], datetime], observe: Callable[[str, str], None]
+        self,
+        kube: Kube,
+        settings: Settings,
+        *,
+        now: Callable[[], datetime],
+        observe: Callable[[str, str], None],
     ) -> None:
         self._kube = kube
         self._settings = settings
@@ -37,7 +43,10 @@ class Targets:
         self._default()
 
     async def client(self, key: Key, spec: AssistantCronSpec) -> Deployment:
-        """The client for the resource's deployment. Raises `InvalidSpec` or `Transient` (the Secret can't be read now)."""
+        """The client for the resource's deployment.
+
+        Raises `InvalidSpec`, or `Transient` if the Secret can't be read now.
+        """
         secret = None
         if spec.deployment is not None and (reference := spec.deployment.secret_ref) is not None:
             secret = await self._secrets.get(

@@ -17,7 +17,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pythonjsonlogger.json import JsonFormatter
 
 from assistantcron import __version__
-from assistantcron.resource import DidNotRun, Ended, Fact, Key, Started
+from assistantcron.facts import DidNotRun, Ended, Fact, Started
+from assistantcron.resource import Key
 from assistantcron.schedule import tzdata_version
 
 _RESOURCE = ("namespace", "name")
@@ -33,7 +34,9 @@ class Telemetry:
         self._started = Counter(
             "assistantcron_runs_started", "Runs started.", (*_RESOURCE, "trigger"), registry=r
         )
-        self._ended = Counter("assistantcron_runs_ended", "Runs ended, by outcome.", (*_RESOURCE, "status"), registry=r)
+        self._ended = Counter(
+            "assistantcron_runs_ended", "Runs ended, by outcome.", (*_RESOURCE, "status"), registry=r
+        )
         self._skipped = Counter(
             "assistantcron_slots_skipped", "Slots that a rule forbade.", (*_RESOURCE, "reason"), registry=r
         )
@@ -52,16 +55,24 @@ class Telemetry:
         self.status_writes = Counter(
             "assistantcron_status_writes", "Writes of a status, by result.", ("result",), registry=r
         )
-        self.events = Counter("assistantcron_events", "Kubernetes Events, by result.", ("result",), registry=r)
-        self.watch_restarts = Counter("assistantcron_watch_restarts", "Times the watch had to be begun anew.", registry=r)
+        self.events = Counter(
+            "assistantcron_events", "Kubernetes Events, by result.", ("result",), registry=r
+        )
+        self.watch_restarts = Counter(
+            "assistantcron_watch_restarts", "Times the watch had to be begun anew.", registry=r
+        )
         self._resources = Gauge("assistantcron_resources", "Resources known.", registry=r)
         self._in_flight = Gauge("assistantcron_runs_in_flight", "Runs followed.", registry=r)
-        self._to_delete = Gauge("assistantcron_threads_to_delete", "Threads that wait to be deleted.", registry=r)
-        Gauge(
-            "assistantcron_build_info", "Versions.", ("version", "python", "tzdata"), registry=r
-        ).labels(__version__, platform.python_version(), tzdata_version()).set(1)
+        self._to_delete = Gauge(
+            "assistantcron_threads_to_delete", "Threads that wait to be deleted.", registry=r
+        )
+        Gauge("assistantcron_build_info", "Versions.", ("version", "python", "tzdata"), registry=r).labels(
+            __version__, platform.python_version(), tzdata_version()
+        ).set(1)
 
-    def gauges(self, *, resources: Callable[[], int], in_flight: Callable[[], int], to_delete: Callable[[], int]) -> None:
+    def gauges(
+        self, *, resources: Callable[[], int], in_flight: Callable[[], int], to_delete: Callable[[], int]
+    ) -> None:
         """Where the gauges read their values."""
         self._resources.set_function(resources)
         self._in_flight.set_function(in_flight)
@@ -103,10 +114,14 @@ class Telemetry:
             return web.Response(text=f"{missing or 'ok'}\n", status=503 if missing else 200)
 
         async def metrics(_: web.Request) -> web.Response:
-            return web.Response(body=generate_latest(self.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+            return web.Response(
+                body=generate_latest(self.registry), headers={"content-type": CONTENT_TYPE_LATEST}
+            )
 
         application = web.Application()
-        application.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+        application.add_routes(
+            [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+        )
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
@@ -119,7 +134,9 @@ class _PlainFormatter(logging.Formatter):
     _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = " ".join(f"{k}={v}" for k, v in vars(record).items() if k not in self._KNOWN and v is not None)
+        extra = " ".join(
+            f"{k}={v}" for k, v in vars(record).items() if k not in self._KNOWN and v is not None
+        )
         line = super().format(record)
         return f"{line}  [{extra}]" if extra else line
 
@@ -141,5 +158,3 @@ def configure_logging(form: Literal["json", "plain"], level: str) -> None:
     # kopf tells of every event at INFO; what it cannot handle comes as a warning.
     for name in ("kopf", "kopf.objects", "aiohttp.access", "httpx"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
-
-

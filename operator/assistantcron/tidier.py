@@ -1,7 +1,7 @@
 """Deleting threads that nobody needs any more: after the outcome is in status, and never sooner.
 
-`reconciler.py` names a thread when it is recorded (`later`). What an earlier process left behind, crashed between
-record and deletion, is found by metadata (`sweep`).
+`recorder.py` names a thread when its end is in status (`later`). What an earlier process left behind, crashed
+between record and deletion, is found by metadata (`sweep`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from assistantcron.records import Server, Thread
 log = logging.getLogger(__name__)
 
 GRACE = timedelta(seconds=10)
-"""Between a claim and its thread's deletion at the least: a frozen process must have lost its lease by then, or its
-late claim would find the ID free again."""
+"""Between a claim and its thread's deletion at the least.
+
+A frozen process must have lost its lease by then, or its late claim would find the ID free again.
+"""
 SWEEP_SECONDS = 600.0
 _RETRY = timedelta(seconds=5)
 _WAITING = timedelta(seconds=60)
@@ -54,7 +56,7 @@ class Tidier:
             self._push(_Job(client, thread_id, uid), at)
 
     async def sweep(self, client: Server, recorded: Callable[[Thread], bool]) -> None:
-        """Queue what an earlier process left: threads marked for deletion whose slot `recorded` says is in status."""
+        """Queue what an earlier process left: threads to delete whose slot `recorded` says is in status."""
         marked = {OPERATOR: "run", DISPOSAL: "delete"}
         try:
             threads = await client.search_threads(marked)

@@ -12,18 +12,8 @@ from typing import Any, TypeVar
 
 from assistantcron.decide import Decision, decide, decide_invalid
 from assistantcron.errors import InvalidSpec
-from assistantcron.resource import (
-    RUN_REQUEST,
-    ActiveRun,
-    Ended,
-    Fact,
-    Health,
-    Outcome,
-    Resource,
-    Slot,
-    Status,
-    Trigger,
-)
+from assistantcron.facts import Ended, Fact, Health
+from assistantcron.resource import RUN_REQUEST, ActiveRun, Outcome, Resource, Slot, Status, Trigger
 from assistantcron.rules import Found, Retry, View
 from assistantcron.schedule import Schedule
 from assistantcron.spec import AssistantCronSpec, parse_spec

@@ -7,17 +7,8 @@ from typing import Any, Literal
 import pytest
 
 from assistantcron.announce import REASONS, Event, events
-from assistantcron.resource import (
-    Accounted,
-    Answered,
-    Condition,
-    DidNotRun,
-    Fact,
-    Outcome,
-    RequestAnswer,
-    Started,
-    Status,
-)
+from assistantcron.facts import Accounted, Answered, DidNotRun, Fact, Started
+from assistantcron.resource import Condition, Outcome, RequestAnswer, Status
 from tests.core.builders import GOOD, asked, at, edited, ended, manual, passed, resource, run
 
 

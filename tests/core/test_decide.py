@@ -8,17 +8,8 @@ from typing import Any
 import pytest
 
 from assistantcron.decide import REQUEST_PATIENCE, decide, did_not_start, due, undecided
-from assistantcron.resource import (
-    MAX_ACTIVE,
-    Accounted,
-    Answered,
-    DidNotRun,
-    Resource,
-    Slot,
-    Started,
-    Status,
-    Trigger,
-)
+from assistantcron.facts import Accounted, Answered, DidNotRun, Started
+from assistantcron.resource import MAX_ACTIVE, Resource, Slot, Status, Trigger
 from assistantcron.schedule import Schedule
 from tests.core.builders import (
     asked,

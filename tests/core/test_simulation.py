@@ -17,21 +17,8 @@ import pytest
 
 from assistantcron.decide import Decision, decide, decide_invalid, did_not_start, undecided
 from assistantcron.errors import InvalidSpec
-from assistantcron.resource import (
-    Accounted,
-    ActiveRun,
-    Answered,
-    Ended,
-    Fact,
-    Health,
-    Outcome,
-    Resource,
-    Slot,
-    Started,
-    Status,
-    Trigger,
-    rfc3339,
-)
+from assistantcron.facts import Accounted, Answered, Ended, Fact, Health, Started
+from assistantcron.resource import ActiveRun, Outcome, Resource, Slot, Status, Trigger, rfc3339
 from assistantcron.rules import Found, Retry
 from assistantcron.schedule import Schedule
 from assistantcron.status import fold

@@ -8,19 +8,8 @@ from typing import Any
 
 import pytest
 
-from assistantcron.resource import (
-    MAX_MESSAGE,
-    MAX_SLOTS,
-    Accounted,
-    Answered,
-    DidNotRun,
-    Fact,
-    Health,
-    Outcome,
-    RequestAnswer,
-    Started,
-    Status,
-)
+from assistantcron.facts import Accounted, Answered, DidNotRun, Fact, Health, Started
+from assistantcron.resource import MAX_MESSAGE, MAX_SLOTS, Outcome, RequestAnswer, Status
 from assistantcron.status import Frame, fold
 from tests.core.builders import GOOD, at, ended, frame, manual, resource, run, status
 

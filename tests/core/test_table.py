@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from assistantcron import payload
+from assistantcron.facts import Started
 from assistantcron.records import Thread
-from assistantcron.resource import Key, RequestAnswer, Slot, Started, Status, own_thread, slot_thread
+from assistantcron.resource import Key, RequestAnswer, Slot, Status, own_thread, slot_thread
 from assistantcron.table import Table
 from tests.core.builders import UID, at, body, manual, resource, run, status
 
