@@ -110,28 +110,21 @@ class Kube:
 
         Raises `Conflict` if somebody changed it meanwhile, `NotFound` if it is gone.
         """
-        body = {
-            "apiVersion": f"{GROUP}/{VERSION}",
-            "kind": KIND,
-            "metadata": {
-                "namespace": resource.key.namespace,
-                "name": resource.key.name,
-                "uid": resource.uid,
-                "resourceVersion": resource.resource_version,
-            },
-            # The schema of the spec is checked at every update; what is stored is the stored one.
-            "spec": dict(resource.spec),
-            "status": dict(status),
-        }
+        # Without the spec: it can be large, and it can be nested deeper than anything of ours can write.
+        patch: list[dict[str, Any]] = [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": resource.resource_version},
+            {"op": "add", "path": "/status", "value": dict(status)},
+        ]
         async with _translated(f"write the status of {resource.key}"):
-            stored = await self._custom.replace_namespaced_custom_object_status(
+            stored = await self._custom.patch_namespaced_custom_object_status(
                 GROUP,
                 VERSION,
                 resource.key.namespace,
                 PLURAL,
                 resource.key.name,
-                body,
+                patch,
                 field_manager=COMPONENT,
+                _content_type="application/json-patch+json",
                 _request_timeout=TIMEOUT,
             )
         return cast(Mapping[str, Any], stored)

@@ -20,6 +20,7 @@ from tests.bed import binaries
 from tests.bed.process import Server, answers, free_port
 
 CRDS = Path(__file__).parents[2] / "crds"
+RBAC = Path(__file__).with_name("rbac.yaml")
 EC_PRIVATE_KEY = bytes.fromhex("30310201010420"), bytes.fromhex("a00a06082a8648ce3d030107")
 """What stands around the 32 bytes of a P-256 key in DER (RFC 5915): no tool is needed to make one."""
 
@@ -29,7 +30,9 @@ class KubectlError(RuntimeError):
 
 
 class ControlPlane:
-    """`start()`, use, `stop()`. `kubeconfig` is the administrator's; `binaries` is the folder with kubectl.
+    """`start()`, use, `stop()`. `binaries` is the folder with kubectl.
+
+    `kubeconfig` is the administrator's, `operator_kubeconfig` that of a user with the operator's rights only.
 
     Given a `folder`, data, logs and, if `lasting`, the servers stay when this process ends. A server that
     does not start raises `RuntimeError` with the end of its log.
@@ -42,7 +45,8 @@ class ControlPlane:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="assistantcron-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.kubeconfig = self.folder / "kubeconfig"
-        self._token = secrets.token_hex(16)
+        self.operator_kubeconfig = self.folder / "operator.kubeconfig"
+        self._token, self._operator_token = secrets.token_hex(16), secrets.token_hex(16)
         self._etcd_port, self._port = free_port(), free_port()
         self.url = f"https://127.0.0.1:{self._port}"
         self.etcd: Server | None = None
@@ -51,12 +55,15 @@ class ControlPlane:
     def start(self) -> ControlPlane:
         """etcd, the API server, a kubeconfig: about 3 s."""
         (self.folder / "tokens.csv").write_text(
-            f"{self._token},admin,admin,system:masters\n", encoding="utf-8"
+            f"{self._token},admin,admin,system:masters\n"
+            f"{self._operator_token},assistantcron-operator,assistantcron-operator\n",
+            encoding="utf-8",
         )
         self._write_service_account_key()
         self._start_etcd()
         self.start_apiserver()
-        self._write_kubeconfig()
+        self._write_kubeconfig(self.kubeconfig, self._token)
+        self._write_kubeconfig(self.operator_kubeconfig, self._operator_token)
         return self
 
     def start_apiserver(self) -> None:
@@ -111,8 +118,8 @@ class ControlPlane:
         return found
 
     def apply_crd(self) -> None:
-        """Install `crds/` and wait until it is served."""
-        self.kubectl("apply", "-f", str(CRDS))
+        """Install `crds/` and the operator's rights, and wait until the resource is served."""
+        self.kubectl("apply", "-f", str(CRDS), "-f", str(RBAC))
         self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
 
     def _start_etcd(self) -> None:
@@ -153,7 +160,7 @@ class ControlPlane:
             f"-----BEGIN EC PRIVATE KEY-----\n{text}-----END EC PRIVATE KEY-----\n", encoding="utf-8"
         )
 
-    def _write_kubeconfig(self) -> None:
+    def _write_kubeconfig(self, path: Path, token: str) -> None:
         # Its own certificate and the one it has signed that with.
         authority = base64.b64encode((self.folder / "certificates" / "apiserver.crt").read_bytes()).decode()
         document = {
@@ -162,11 +169,11 @@ class ControlPlane:
             "clusters": [
                 {"name": "bed", "cluster": {"server": self.url, "certificate-authority-data": authority}}
             ],
-            "users": [{"name": "admin", "user": {"token": self._token}}],
+            "users": [{"name": "bed", "user": {"token": token}}],
             "contexts": [
-                {"name": "bed", "context": {"cluster": "bed", "user": "admin", "namespace": "default"}}
+                {"name": "bed", "context": {"cluster": "bed", "user": "bed", "namespace": "default"}}
             ],
             "current-context": "bed",
         }
-        self.kubeconfig.touch(mode=0o600)
-        self.kubeconfig.write_text(json.dumps(document, indent=2), encoding="utf-8")
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(document, indent=2), encoding="utf-8")

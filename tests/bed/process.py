@@ -42,17 +42,24 @@ def free_port() -> int:
             return port
 
 
-def answers(url: str, *, token: str = "", tls: ssl.SSLContext | None = None) -> bool:
-    """Whether a server of ours answers there, and with 200; never through a proxy."""
+def fetch(url: str, *, token: str = "", tls: ssl.SSLContext | None = None) -> str:
+    """What a server of ours answers, never through a proxy. Raises `OSError` or `HTTPException`."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if tls:
         handlers.append(urllib.request.HTTPSHandler(context=tls))
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
+    with urllib.request.build_opener(*handlers).open(request, timeout=2) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def answers(url: str, *, token: str = "", tls: ssl.SSLContext | None = None) -> bool:
+    """Whether a server of ours answers there, and with 200."""
     try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=2) as answer:
-            return bool(answer.status == 200)
+        fetch(url, token=token, tls=tls)
     except (OSError, http.client.HTTPException):
         return False
+    return True
 
 
 def identity(pid: int) -> str | None:
