@@ -18,6 +18,7 @@ import kopf
 
 from assistantcron import __version__, handlers
 from assistantcron import settings as settings_module
+from assistantcron.anydepth import read_any_depth
 from assistantcron.errors import InvalidSettings, Transient
 from assistantcron.follower import Follower
 from assistantcron.kube import Kube
@@ -46,6 +47,7 @@ def now() -> datetime:
 
 def main() -> int:
     """Run the operator until SIGTERM or SIGINT; the exit status."""
+    read_any_depth()
     try:
         settings = settings_module.load()
         configure_logging(settings.log_format, settings.log_level)

@@ -10,6 +10,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import cast
 
 import kopf
 
@@ -27,6 +28,41 @@ class EndlessBackoff:
     def __iter__(self) -> Iterator[float]:
         for tries in itertools.count():
             yield min(0.5 * 2.0**tries, 30.0) * random.uniform(0.5, 1.0)
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf's record of what it has handled: with `on.event` alone nobody reads it.
+
+    kopf would copy and compare every object for it, and trust what stands in the object's annotations.
+    """
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        return cast(kopf.BodyEssence, {})
+
+    def fetch(self, **_: object) -> None:
+        return None
+
+    def store(self, **_: object) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """kopf's record of handlers under way, likewise."""
+
+    def fetch(self, **_: object) -> None:
+        return None
+
+    def store(self, **_: object) -> None:
+        return None
+
+    def purge(self, **_: object) -> None:
+        return None
+
+    def touch(self, **_: object) -> None:
+        return None
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
 
 
 def build(
@@ -85,6 +121,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = 70
     settings.watching.reconnect_backoff = 1.0
     settings.queueing.idle_timeout = 1.0
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 5.0
     settings.networking.error_backoffs = EndlessBackoff()
