@@ -30,6 +30,11 @@ ifeq ($(ARGS),)
 	@$(VENV)/bin/coverage report --include='$(CORE_FILES)' --fail-under=100
 endif
 
+.PHONY: bench
+bench: venv binaries ## How late runs start when 1,000 slots come at once; how fast schedules are computed
+	@$(VENV)/bin/python -m bench.starts
+	@$(VENV)/bin/python -m bench.schedule
+
 .PHONY: check
 check: venv ## Lint, format, types, layers
 	@$(VENV)/bin/ruff check
@@ -69,7 +74,7 @@ lock: venv ## Pin the dependencies anew (ARGS=--upgrade takes the newest)
 .PHONY: clean
 clean: ## Remove the environments and what the tools have left
 	rm -rf $(VENV) $(SERVER) .coverage .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
-	find operator tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bench operator tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: python
 python:

@@ -159,6 +159,10 @@ class StubDeployment:
         )
         return {"threads": len(self.state.threads), "started": len(self.state.started), "requests": shapes}
 
+    def starts(self) -> list[float]:
+        """When each run was accepted, in seconds since the epoch: `GET /stub/starts`."""
+        return [one.time for one in self.requests("POST", r"/threads/[^/]+/runs") if one.status == 200]
+
     # The server
 
     def _do(self, what: Coroutine[Any, Any, None]) -> None:
@@ -211,6 +215,8 @@ class StubDeployment:
         headers = {name.lower(): value for name, value in request.headers.items()}
         if request.path == "/stub":
             return Reply(body=self.summary())
+        if request.path == "/stub/starts":
+            return Reply(body=self.starts())
         if self.api_key is not None and request.path not in OPEN and headers.get("x-api-key") != self.api_key:
             missing = "x-api-key" not in headers
             reply = Reply(403, {"detail": "Missing authentication headers" if missing else "Invalid token"})
