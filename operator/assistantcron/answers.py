@@ -13,13 +13,16 @@ from email.utils import parsedate_to_datetime
 from assistantcron.errors import AssistantCronError, Conflict, NotFound, Refused, Transient, Unclear
 
 MAX_DETAIL = 200
-LONGEST_WAIT = 3600.0
-"""Seconds: whoever asks for more is asked again after an hour."""
+SHORTEST_WAIT, LONGEST_WAIT = 1.0, 3600.0
+"""Seconds: whoever asks for none gets no storm, and whoever asks for more is asked again after an hour."""
+BUSY = "Thread is already running"
+"""How servers that say 422 for a busy thread begin, in JSON or as plain text."""
 
 
 def refusal(status: int, headers: Mapping[str, str], content: bytes) -> AssistantCronError:
     """The exception for an answer other than 2xx; `headers` by lower-case name."""
-    text = f"HTTP {status}: {detail}" if (detail := _detail(content)) else f"HTTP {status}"
+    detail = _detail(content)
+    text = f"HTTP {status}: {detail}" if detail else f"HTTP {status}"
     wait = _retry_after(headers)
     if status in (408, 425, 429) or (status == 503 and wait is not None):
         return Transient(text, retry_after=wait)
@@ -28,7 +31,7 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes) -> Assistan
     if status < 400:
         text = f"HTTP {status}: a redirect, which is not followed"
     kind = NotFound if status == 404 else Refused
-    if status == 409 or (status == 422 and "already running" in text):
+    if status == 409 or (status == 422 and (detail.startswith(BUSY) or content.startswith(BUSY.encode()))):
         kind = Conflict
     return kind(text, reason="Unauthorized" if status in (401, 403) else None, status=status)
 
@@ -44,16 +47,20 @@ def _detail(content: bytes) -> str:
     # Validation errors of several lines repeat the input.
     if len(lines) != 1:
         return ""
-    return lines[0] if len(lines[0]) <= MAX_DETAIL else lines[0][: MAX_DETAIL - 1] + "…"
+    # No escape sequence for anybody's terminal, and no half of a surrogate pair.
+    line = "".join(one if one.isprintable() else " " for one in lines[0])
+    return line if len(line) <= MAX_DETAIL else line[: MAX_DETAIL - 1] + "…"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """`Retry-After` in seconds; a date counts from the answer's own `Date`, not from our clock."""
     value = headers.get("retry-after", "").strip()
     if value.isdecimal():
-        return min(float(value), LONGEST_WAIT)
-    try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
-        return None
-    return min(max(wait.total_seconds(), 0.0), LONGEST_WAIT)
+        wait = float(value)
+    else:
+        try:
+            until, sent = parsedate_to_datetime(value), parsedate_to_datetime(headers.get("date", ""))
+            wait = (until - sent).total_seconds()
+        except (TypeError, ValueError, OverflowError):
+            return None
+    return min(max(wait, SHORTEST_WAIT), LONGEST_WAIT)
