@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 from assistantcron.errors import InvalidSchedule
 
@@ -29,11 +29,12 @@ MACROS = {
     "@annually": "0 0 1 1 *",
 }
 
-_ATOM = re.compile(r"(?:(?P<star>\*)|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d+))?", re.ASCII)
+_ATOM = re.compile(r"(?:(?P<star>[*?])|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d+))?", re.ASCII)
 _NTH = re.compile(r"(?P<day>\w+)#(?P<nth>[1-5])", re.ASCII)
-_ANY = {"*", "*/1"}
+_ANY = re.compile(r"[*?](?:/0*1)?", re.ASCII)
 _LAST_DAY = 0
 _EACH = 0
+_SOME_DAY = datetime(2000, 1, 1)  # noqa: DTZ001 - wall-clock times have no zone
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ _WEEKDAY = _field(
     6,
     names="SUN MON TUE WED THU FRI SAT",
     high=7,
-    allowed="0 to 7, or SUN to SAT; MON#1 is the month's first Monday",
+    allowed="0 to 7, or SUN to SAT; with #1 to #5, such as MON#1, for the month's first to fifth",
 )
 
 
@@ -83,7 +84,10 @@ class Cron:
     cadence: bool
     """Minute or hour begins with `*`: it keeps its step through a change of the clocks (design §3.5)."""
     lines: tuple[croniter, ...]
-    """Together they fire when the expression does. They have a position, so they are one thread's."""
+    """Together they fire when the expression does, and each of them does within 50 years of any time.
+
+    They have a position, which each question sets anew: one thread asks.
+    """
 
     def matches(self, day: date) -> bool:
         """Whether it fires on that day at all."""
@@ -98,13 +102,18 @@ class Cron:
             and (self.weekdays or frozenset()).isdisjoint({(weekday, _EACH), (weekday, nth)})
         )
 
-    def after(self, wall: datetime) -> datetime | None:
-        """The first wall-clock time strictly after `wall` (naive); None: none within 50 years."""
-        return min((time for line in self.lines if (time := _step(line, wall, forward=True))), default=None)
+    def after(self, wall: datetime) -> datetime:
+        """The first wall-clock time strictly after `wall` (naive)."""
+        # croniter counts in floats, which cannot tell microseconds apart in far years: whole minutes only.
+        minute = wall.replace(second=0, microsecond=0)
+        return min(line.get_next(datetime, minute) for line in self.lines)
 
-    def before(self, wall: datetime) -> datetime | None:
-        """The last wall-clock time strictly before `wall` (naive); None: none within 50 years."""
-        return max((time for line in self.lines if (time := _step(line, wall, forward=False))), default=None)
+    def before(self, wall: datetime) -> datetime:
+        """The last wall-clock time strictly before `wall` (naive)."""
+        minute = wall.replace(second=0, microsecond=0)
+        if minute < wall:
+            minute += timedelta(minutes=1)
+        return max(line.get_prev(datetime, minute) for line in self.lines)
 
 
 @lru_cache(maxsize=8192)
@@ -116,37 +125,38 @@ def parse(expression: str) -> Cron:
     if len(expression) > MAX_LENGTH:
         raise InvalidSchedule(f"a schedule must not be longer than {MAX_LENGTH} characters")
     if not (expression.isascii() and expression.isprintable()):
-        raise _refused(expression, "must be printable ASCII")
+        raise _refused(expression, "must be printable ASCII, with spaces between its fields")
     text = expression.strip().upper()
     if "TZ=" in text:
-        raise _refused(expression, "may not contain a time zone: set timeZone")
+        raise _refused(expression, "may not contain a time zone: set spec.timeZone")
     if text.startswith("@"):
         if text.lower() not in MACROS:
-            raise _refused(expression, f"must be five fields, or one of {' '.join(MACROS)}")
+            raise _refused(expression, f"is not one of {' '.join(MACROS)}: write one of them, or five fields")
         text = MACROS[text.lower()]
-    parts = ["*" if part == "?" else part for part in text.split()]
+    parts = text.split()
     if len(parts) != 5:
-        fields = "minute hour day-of-month month day-of-week"
-        raise _refused(expression, f"has {len(parts)} fields and must have five: {fields}")
+        fields = "minute hour day-of-month month day-of-week, without seconds and year"
+        raise _refused(expression, f"must have five fields, not {len(parts)}: {fields}")
     minutes, hours, months = (
         _values(expression, field, parts[index].split(","))
         for index, field in ((0, _MINUTE), (1, _HOUR), (3, _MONTH))
     )
     days = _days(expression, parts[2].split(","))
     weekdays = _weekdays(expression, parts[4].split(","))
+    lines = (
+        croniter(f"{_list(minutes, 60)} {_list(hours, 24)} {day} {_list(months, 12)} {weekday}", _SOME_DAY)
+        for day, weekday in _ways(days, weekdays)
+    )
     cron = Cron(
-        minutes=sum(1 << 60 * hour + minute for hour in hours for minute in minutes),
+        minutes=sum(sum(1 << minute for minute in minutes) << 60 * hour for hour in hours),
         months=frozenset(months),
         days=days,
         weekdays=weekdays,
-        cadence=parts[0].startswith("*") or parts[1].startswith("*"),
-        lines=tuple(
-            croniter(f"{_list(minutes, 60)} {_list(hours, 24)} {day} {_list(months, 12)} {weekday}")
-            for day, weekday in _ways(days, weekdays)
-        ),
+        cadence=parts[0][0] in "*?" or parts[1][0] in "*?",
+        lines=tuple(line for line in lines if _comes(line)),
     )
-    if cron.after(datetime(2000, 1, 1)) is None:  # noqa: DTZ001 - wall-clock times have no zone
-        raise _refused(expression, "never comes: none of its months has such a day")
+    if not cron.lines:
+        raise _refused(expression, "never comes: none of its months has such a day; L is a month's last day")
     return cron
 
 
@@ -164,9 +174,9 @@ def _values(expression: str, field: Field, atoms: Iterable[str]) -> set[int]:
             raise _not_understood(expression, field, atom)
         low, high = field.low, field.last
         if not match["star"]:
-            low = _value(expression, field, match["low"])
+            low = _value(expression, field, atom, match["low"])
             if match["high"]:
-                high = _value(expression, field, match["high"])
+                high = _value(expression, field, atom, match["high"])
             elif not match["step"]:
                 high = low
         step = int(match["step"] or 1)
@@ -180,20 +190,20 @@ def _values(expression: str, field: Field, atoms: Iterable[str]) -> set[int]:
     return values
 
 
-def _value(expression: str, field: Field, text: str) -> int:
+def _value(expression: str, field: Field, atom: str, text: str) -> int:
     value = field.names.get(text, int(text) if text.isdecimal() else -1)
     if not field.low <= value <= field.high:
-        raise _not_understood(expression, field, text)
+        raise _not_understood(expression, field, atom)
     return value
 
 
-def _not_understood(expression: str, field: Field, text: str) -> InvalidSchedule:
-    return _refused(expression, f"has {text[:20]!r} for {field.title}, which must be {field.allowed}")
+def _not_understood(expression: str, field: Field, atom: str) -> InvalidSchedule:
+    return _refused(expression, f"has {atom[:20]!r} for {field.title}, which must be {field.allowed}")
 
 
 def _days(expression: str, atoms: list[str]) -> frozenset[int] | None:
     values = _values(expression, _DAY, (atom for atom in atoms if atom != "L"))
-    if not _ANY.isdisjoint(atoms):
+    if any(map(_ANY.fullmatch, atoms)):
         return None
     return frozenset(values | {_LAST_DAY} if "L" in atoms else values)
 
@@ -202,10 +212,10 @@ def _weekdays(expression: str, atoms: list[str]) -> frozenset[tuple[int, int]] |
     days: set[tuple[int, int]] = set()
     for atom in atoms:
         if match := _NTH.fullmatch(atom):
-            days.add((_value(expression, _WEEKDAY, match["day"]) % 7, int(match["nth"])))
+            days.add((_value(expression, _WEEKDAY, atom, match["day"]) % 7, int(match["nth"])))
         else:
             days |= {(value % 7, _EACH) for value in _values(expression, _WEEKDAY, [atom])}
-    return None if not _ANY.isdisjoint(atoms) else frozenset(days)
+    return None if any(map(_ANY.fullmatch, atoms)) else frozenset(days)
 
 
 def _ways(
@@ -220,19 +230,17 @@ def _ways(
         yield "L", "*"
     if each := {day for day, nth in weekdays or () if nth == _EACH}:
         yield "*", _list(each, 7)
-    for day, nth in sorted(weekdays or ()):
-        if nth != _EACH:
-            yield "*", f"{day}#{nth}"
+    if numbered := sorted((day, nth) for day, nth in weekdays or () if nth != _EACH):
+        yield "*", ",".join(f"{day}#{nth}" for day, nth in numbered)
 
 
 def _list(values: Collection[int], size: int) -> str:
     return "*" if len(values) == size else ",".join(map(str, sorted(values)))
 
 
-def _step(line: croniter, wall: datetime, *, forward: bool) -> datetime | None:
-    line.set_current(wall, force=True)
+def _comes(line: croniter) -> bool:
     try:
-        return line.get_next(datetime) if forward else line.get_prev(datetime)
-    except ValueError:
-        # No such day within its horizon of 50 years.
-        return None
+        line.get_next(datetime, _SOME_DAY)
+    except CroniterBadDateError:
+        return False
+    return True

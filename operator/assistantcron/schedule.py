@@ -35,7 +35,7 @@ _DAY = timedelta(days=1)
 _SAMPLE = timedelta(days=1)
 """How often the offset is looked at. In the whole database none lasts for less than three days."""
 _REACH = timedelta(days=3)
-"""More than any jump of a clock, which is a day and two hours at most."""
+"""More than any two readings of a clock can be apart from the instants between them: a day and two hours."""
 _HORIZON = timedelta(days=50 * 366)
 _EARLIEST, _LATEST = datetime(1900, 1, 1), datetime(9900, 1, 1)  # noqa: DTZ001 - naive UTC
 """No slot is sought outside, so that no arithmetic leaves Python's years."""
@@ -126,35 +126,37 @@ class Schedule:
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first slot strictly after `instant`; None if none comes within 50 years."""
-        at = max(_naive(instant), _EARLIEST)
-        if at > _LATEST:
+        at = _naive(instant)
+        if at >= _LATEST:
             return None
-        found = (_next(self.time_zone, expression, at) for expression in self._crons)
+        found = (_next(self.time_zone, expression, at + _TICK) for expression in self._crons)
         return _aware(min((slot for slot in found if slot is not None), default=None))
 
     def last_through(self, instant: datetime, *, after: datetime) -> datetime | None:
-        """The newest slot in (after, instant]; None if there is none, or none in the last 50 years."""
-        at, low = min(_naive(instant), _LATEST), max(_naive(after), _EARLIEST)
-        if at <= low:
-            return None
+        """The newest slot in (after, instant]; None if there is none."""
+        at, low = _naive(instant), _naive(after)
         found = (_last(self.time_zone, expression, at, low) for expression in self._crons)
         return _aware(max((slot for slot in found if slot is not None), default=None))
 
     def count(self, after: datetime, through: datetime) -> int:
         """How many slots there are in (after, through]; by days, so that a year takes milliseconds."""
-        low, high = max(_naive(after), _EARLIEST), min(_naive(through), _LATEST)
+        low, high = _naive(after) + _TICK, _naive(through) + _TICK
         crons, total = self._crons, 0
         while low < high:
-            segment = _segment(self.time_zone, low + _TICK)
-            end = min(high, segment.end - _TICK)
-            total += _count(crons, segment, low + _TICK, end + _TICK)
+            segment = _segment(self.time_zone, low)
+            end = min(high, segment.end)
+            total += _count(crons, segment, low, end)
             low = end
         return total
 
 
 def _naive(instant: datetime) -> datetime:
+    """In UTC, or the nearer of the two bounds if it lies outside."""
     if instant.tzinfo is None:
         raise ValueError("an instant must have a time zone")
+    bare = instant.replace(tzinfo=None)
+    if not _EARLIEST < bare < _LATEST:
+        return min(max(bare, _EARLIEST), _LATEST)
     return instant.astimezone(UTC).replace(tzinfo=None)
 
 
@@ -163,54 +165,44 @@ def _aware(instant: datetime | None) -> datetime | None:
 
 
 def _next(zone: str, expression: Cron, at: datetime) -> datetime | None:
-    segment = _segment(zone, at)
-    floor = max(at + segment.offset + _TICK, segment.floor(expression))
-    wall = expression.after(floor - _TICK)
+    """The first slot from `at` on."""
     # A cadence may name nothing but a time that falls into a gap every year.
-    while wall is not None and wall < at + _HORIZON:
+    limit = at + _HORIZON
+    while at < limit:
+        segment = _segment(zone, at)
+        floor = segment.floor(expression)
+        if at > segment.start:
+            floor = max(floor, at + segment.offset)
+        wall = expression.after(floor - _TICK)
         slot = max(wall - segment.offset, segment.start)
         if slot < segment.end:
             return slot
-        segment = _segment(zone, segment.end)
-        if floor <= segment.floor(expression) <= wall:
-            # There is nothing between the two floors: the answer stands, however far away it is.
-            segment = _segment(zone, max(segment.start, wall - _REACH))
-        else:
-            floor = segment.floor(expression)
-            wall = expression.after(floor - _TICK)
+        # A fold soon after `at` may show again what has been before; a later one cannot: go near to `wall`.
+        far = segment.end - at > _REACH
+        at = max(segment.end, wall - _REACH) if far else segment.end
     return None
 
 
 def _last(zone: str, expression: Cron, at: datetime, low: datetime) -> datetime | None:
-    segment = _segment(zone, at)
-    bound = at + segment.offset + _TICK
-    wall = expression.before(bound)
-    while wall is not None:
+    """The last slot in (low, at]."""
+    while at > low:
+        segment = _segment(zone, at)
+        wall = expression.before(at + segment.offset + _TICK)
         if wall >= segment.floor(expression):
             slot = max(wall - segment.offset, segment.start)
             return slot if slot > low else None
-        if segment.start <= low:
-            return None
-        end = segment.start
-        segment = _segment(zone, end - _TICK)
-        top = end + segment.offset
-        if wall < top <= bound:
-            # There is nothing between the two bounds: the answer stands, however far away it is.
-            segment = _segment(zone, min(segment.start, wall + _REACH))
-        else:
-            bound = top
-            wall = expression.before(bound)
+        far = at - segment.start > _REACH
+        at = min(segment.start - _TICK, wall + _REACH) if far else segment.start - _TICK
     return None
 
 
 def _count(crons: Sequence[Cron], segment: Segment, low: datetime, high: datetime) -> int:
     """Slots in [low, high), a part of the segment, in naive UTC."""
     floor, top, total = low + segment.offset, high + segment.offset, 0
-    if low == segment.start and segment.shown < floor:
-        # A gap: all fixed times in it, and one at its end, are one slot.
-        skipped = (c.after(segment.shown - _TICK) for c in crons if not c.cadence)
-        if any(wall is not None and wall <= floor for wall in skipped):
-            total, floor = 1, floor + _TICK
+    gap = low == segment.start and segment.shown < floor
+    if gap and any(c.after(segment.shown - _TICK) <= floor for c in crons if not c.cadence):
+        # All fixed times in a gap, and one at its end, are one slot.
+        total, floor = 1, floor + _TICK
     if floor < segment.shown:
         # The second pass of a fold: cadences alone fire again.
         middle = min(segment.shown, top)
