@@ -48,12 +48,12 @@ def now() -> datetime:
 def main() -> int:
     """Run the operator until SIGTERM or SIGINT; the exit status."""
     read_any_depth()
+    configure_logging("plain", "INFO")
     try:
         settings = settings_module.load()
         configure_logging(settings.log_format, settings.log_level)
         sound = asyncio.run(Operator(settings).run())
     except InvalidSettings as error:
-        configure_logging("plain", "INFO")
         log.critical("%s", error.message)
         return 1
     return 0 if sound else 1

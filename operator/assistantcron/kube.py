@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import warnings
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -57,7 +58,10 @@ class Kube:
         """From the in-cluster account or `KUBECONFIG`. Raises `InvalidSettings` if there is neither."""
         configuration = client.Configuration()
         try:
-            await config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            with warnings.catch_warnings():
+                # It would warn of a missing kubeconfig that the error below tells of in one line.
+                warnings.simplefilter("ignore")
+                await config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         except (config.ConfigException, OSError) as error:
             raise InvalidSettings(
                 "no Kubernetes access: neither an in-cluster service account nor a usable KUBECONFIG "
