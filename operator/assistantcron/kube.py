@@ -62,10 +62,12 @@ class Kube:
                 # It would warn of a missing kubeconfig that the error below tells of in one line.
                 warnings.simplefilter("ignore")
                 await config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        except (config.ConfigException, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the library lets through whatever a malformed file raises
+            told = isinstance(error, config.ConfigException | OSError)
+            cause = " ".join(str(error).split()) if told else f"malformed: {type(error).__name__}"
             raise InvalidSettings(
                 "no Kubernetes access: neither an in-cluster service account nor a usable KUBECONFIG "
-                f"({error})"
+                f"({cause})"
             ) from None
         # Retries are ours: they depend on what the request was.
         configuration.retries = 1
