@@ -57,11 +57,14 @@ class Kube:
     async def connect(cls) -> Kube:
         """From the in-cluster account or `KUBECONFIG`. Raises `InvalidSettings` if there is neither."""
         configuration = client.Configuration()
+        # Retries are ours: they depend on what the request was.
+        configuration.retries = 1
         try:
             with warnings.catch_warnings():
                 # It would warn of a missing kubeconfig that the error below tells of in one line.
                 warnings.simplefilter("ignore")
                 await config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            return cls(configuration)
         except Exception as error:  # noqa: BLE001 - the library lets through whatever a malformed file raises
             told = isinstance(error, config.ConfigException | OSError)
             cause = " ".join(str(error).split()) if told else f"malformed: {type(error).__name__}"
@@ -69,9 +72,6 @@ class Kube:
                 "no Kubernetes access: neither an in-cluster service account nor a usable KUBECONFIG "
                 f"({cause})"
             ) from None
-        # Retries are ours: they depend on what the request was.
-        configuration.retries = 1
-        return cls(configuration)
 
     async def close(self) -> None:
         """Close its connections."""
