@@ -13,6 +13,9 @@ from typing import Any, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+ROOM = 100
+"""Answers that are kept before the first look for expired ones."""
+
 
 class Shared(Generic[K, V]):
     """A cache by key whose loads are shared while they are under way. A load that raises is not kept."""
@@ -21,6 +24,10 @@ class Shared(Generic[K, V]):
         self._now = now
         self._loads: dict[K, asyncio.Task[V]] = {}
         self._kept: dict[K, tuple[datetime, V]] = {}
+        self._room = ROOM
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     async def get(
         self, key: K, load: Callable[[], Coroutine[Any, Any, V]], keep: Callable[[V], timedelta]
@@ -32,13 +39,25 @@ class Shared(Generic[K, V]):
         task = self._loads.get(key)
         if task is None:
             task = self._loads[key] = asyncio.create_task(load())
-            task.add_done_callback(lambda _: self._loads.pop(key, None))
+            task.add_done_callback(lambda done: self._loaded(key, done, keep))
         # Shielded: one who stops waiting does not take the answer from the others.
-        value = await asyncio.shield(task)
-        self._kept[key] = (self._now() + keep(value), value)
-        return value
+        return await asyncio.shield(task)
 
     def drop(self, matches: Callable[[K], bool]) -> None:
-        """Forget the answers whose key matches."""
-        for key in [key for key in self._kept if matches(key)]:
-            del self._kept[key]
+        """Forget the answers whose key matches, also those that are on their way."""
+        for answers in (self._kept, self._loads):
+            for key in [key for key in answers if matches(key)]:
+                del answers[key]
+
+    def _loaded(self, key: K, task: asyncio.Task[V], keep: Callable[[V], timedelta]) -> None:
+        if self._loads.get(key) is not task:
+            return
+        del self._loads[key]
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._kept[key] = (self._now() + keep(task.result()), task.result())
+        if len(self._kept) > self._room:
+            # At twice the size each time: what is expired goes, at a cost that does not count.
+            now = self._now()
+            self._kept = {key: kept for key, kept in self._kept.items() if now < kept[0]}
+            self._room = ROOM + 2 * len(self._kept)
