@@ -1,4 +1,4 @@
-"""The wiring: settings, the one clock, clients, scheduler, kopf; start, supervise, drain, stop.
+"""The wiring: settings, clock, clients, scheduler, kopf; start, supervise, drain, stop.
 
 Everything below gets its parts, and the time, from here. `cli.py` calls `main`.
 """
@@ -12,13 +12,14 @@ import random
 import signal
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import kopf
 
 from assistantcron import __version__, handlers
 from assistantcron import settings as settings_module
 from assistantcron.anydepth import read_any_depth
+from assistantcron.clock import now
 from assistantcron.errors import InvalidSettings, Transient
 from assistantcron.follower import Follower
 from assistantcron.kube import Kube
@@ -38,11 +39,6 @@ log = logging.getLogger("assistantcron")
 
 DRAIN_SECONDS = 20.0
 """For passes under way at the end; Kubernetes gives a pod 30 s."""
-
-
-def now() -> datetime:
-    """The one clock: aware UTC."""
-    return datetime.now(UTC)
 
 
 def main() -> int:
