@@ -7,6 +7,8 @@ when a run ends. A key is never looked at twice at once: a wake meanwhile means 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import heapq
 import itertools
 import logging
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 LONGEST_SLEEP = 30.0
 """Seconds after which the wall clock is read again, in case somebody has set it."""
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
+DOUBLINGS = 6
+SPARE = 1000
+"""Entries of the heap that may be out of date, beside as many as there are keys."""
 
 
 class Scheduler:
@@ -52,8 +57,7 @@ class Scheduler:
         if key in self._due and self._due[key] <= at:
             return
         self._due[key] = at
-        heapq.heappush(self._heap, (at, next(self._sequence), key))
-        self._news.set()
+        self._push(key, at)
 
     def forget(self, key: Key) -> None:
         """Drop its wakes; entries left in the heap are passed over when they come up."""
@@ -65,10 +69,10 @@ class Scheduler:
         while True:
             self._news.clear()
             delay = self._start_due()
-            try:
-                await asyncio.wait_for(self._news.wait(), timeout=delay)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                # Not `wait_for`: before Python 3.12 that makes a task, which kopf cancels when it dies.
+                async with asyncio.timeout(delay):
+                    await self._news.wait()
 
     async def drain(self, seconds: float) -> None:
         """Start nothing more; let the passes under way end, and cancel what has not after `seconds`."""
@@ -92,32 +96,42 @@ class Scheduler:
                 return min((at - now).total_seconds(), LONGEST_SLEEP)
             heapq.heappop(self._heap)
             if key in self._running:
-                # Looked at again when that pass ends: `_pass` finds the key still due.
+                # Looked at again when that pass ends: `_ended` finds the key still due.
                 continue
             del self._due[key]
-            self._running[key] = asyncio.create_task(self._pass(key), name=f"pass {key}")
+            task = self._running[key] = asyncio.create_task(self._pass(key), name=f"pass {key}")
+            task.add_done_callback(functools.partial(self._ended, key))
         return LONGEST_SLEEP
+
+    def _push(self, key: Key, at: datetime) -> None:
+        heapq.heappush(self._heap, (at, next(self._sequence), key))
+        if len(self._heap) > 2 * len(self._due) + SPARE:
+            # A key woken now, again and again, leaves an entry for its next slot behind each time.
+            self._heap = [(at, next(self._sequence), key) for key, at in self._due.items()]
+            heapq.heapify(self._heap)
+        self._news.set()
 
     async def _pass(self, key: Key) -> None:
         try:
             await self._look(key)
-            self._failures.pop(key, None)
-        except asyncio.CancelledError:
-            # Ours at shutdown; otherwise kopf's, which cancels every task younger than itself when it dies.
-            self._interrupted(key)
-            if self._stopping:
-                raise
-            self.wake(key, self._now())
         except Exception:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             log.exception(
                 "looking at a resource failed", extra={"namespace": key.namespace, "cron": key.name}
             )
             self._interrupted(key)
-            delay = min(FIRST_RETRY * 2 ** (failures - 1), LONGEST_RETRY)
+            delay = min(FIRST_RETRY * 2 ** min(failures - 1, DOUBLINGS), LONGEST_RETRY)
             self.wake(key, self._now() + timedelta(seconds=delay))
-        finally:
-            del self._running[key]
-            if (at := self._due.get(key)) is not None:
-                heapq.heappush(self._heap, (at, next(self._sequence), key))
-                self._news.set()
+        else:
+            self._failures.pop(key, None)
+
+    def _ended(self, key: Key, task: asyncio.Task[None]) -> None:
+        """Not in `_pass`: of a task that is cancelled before its first step no line is run."""
+        del self._running[key]
+        if task.cancelled():
+            # By us at shutdown; otherwise by kopf, which cancels every task younger than itself when it dies.
+            self._interrupted(key)
+            if not self._stopping:
+                self.wake(key, self._now())
+        if (at := self._due.get(key)) is not None:
+            self._push(key, at)
