@@ -27,7 +27,7 @@ class EndlessBackoff:
 
     def __iter__(self) -> Iterator[float]:
         for tries in itertools.count():
-            yield min(0.5 * 2.0**tries, 30.0) * random.uniform(0.5, 1.0)
+            yield min(0.5 * 2 ** min(tries, 6), 30.0) * random.uniform(0.5, 1.0)
 
 
 class _NoDiffs(kopf.DiffBaseStorage):

@@ -31,6 +31,7 @@ from assistantcron.targets import Targets
 log = logging.getLogger("assistantcron")
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
+DOUBLINGS = 6
 SUSPENDED = Health(ready=True, reason="Suspended", message="no slot starts while spec.suspend is true")
 
 
@@ -177,7 +178,8 @@ class Reconciler:
         failures = old.failures + 1 if old else 1
         wait = getattr(error, "retry_after", None)
         if wait is None:
-            wait = min(FIRST_BACKOFF * 2 ** (failures - 1), LONGEST_BACKOFF) * random.uniform(0.5, 1.0)
+            wait = min(FIRST_BACKOFF * 2 ** min(failures - 1, DOUBLINGS), LONGEST_BACKOFF)
+            wait *= random.uniform(0.5, 1.0)
         not_before = self.now() + timedelta(seconds=wait)
         first = old.slot if old else slot
         memory.retries[slot.name] = Retry(first, error.reason, error.message, not_before, failures)
