@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from assistantcron import announce
@@ -18,7 +18,7 @@ from assistantcron.errors import AssistantCronError, Conflict, NotFound, Transie
 from assistantcron.facts import Accounted, Answered, DidNotRun, Ended, Fact, Health, Started
 from assistantcron.kube import Kube
 from assistantcron.records import Server
-from assistantcron.resource import ActiveRun, Resource, Slot, Status, claim_thread, rfc3339
+from assistantcron.resource import ActiveRun, Resource, Slot, Status, claim_thread, rfc3339, slot_of
 from assistantcron.status import Frame, fold
 from assistantcron.table import Memory, Table
 from assistantcron.telemetry import Telemetry
@@ -102,8 +102,9 @@ class Recorder:
 
     def _tell(self, resource: Resource, news: tuple[Fact, ...], new: Status) -> None:
         self._telemetry.report(resource.key, news)
+        runs = _runs(resource, news)
         for fact in news:
-            _log(resource, fact)
+            _log(resource, fact, runs, new)
         for event in announce.events(news, resource.status, new):
             if self._events.full():
                 self._telemetry.events.labels("lost").inc()
@@ -113,8 +114,8 @@ class Recorder:
     def _tidy(self, resource: Resource, news: tuple[Fact, ...], new: Status, client: Server | None) -> None:
         """The claims of runs whose end is now in status; what may really go, their own metadata say."""
         ended = {fact.run_id for fact in news if isinstance(fact, Ended) and not fact.awaiting}
-        for run in (*resource.status.active, *(fact.run for fact in news if isinstance(fact, Started))):
-            if run.run_id in ended:
+        for run_id, run in _runs(resource, news).items():
+            if run_id in ended:
                 self._delete_later(resource, run, new, client)
 
     def _orphaned(self, memory: Memory, client: Server | None) -> bool:
@@ -131,8 +132,10 @@ class Recorder:
     def _delete_later(
         self, resource: Resource, run: ActiveRun, status: Status, client: Server | None
     ) -> None:
-        thread = claim_thread(resource.uid, run, status)
-        if client is not None and thread is not None:
+        # Of a request that a newer one has replaced in status, the claim is known only where it is the run's
+        # own thread; the tidier reads first what a thread is, and sweeps for the others.
+        thread = claim_thread(resource.uid, run, status) or run.thread_id
+        if client is not None:
             self._tidier.later(client, thread, resource.uid, max(self._now(), run.start_time + GRACE))
 
     def deleted(self, resource: Resource, client: Server | None) -> None:
@@ -140,6 +143,12 @@ class Recorder:
         for run in resource.status.active:
             self._delete_later(resource, run, resource.status, client)
         self._telemetry.forget(resource.key)
+
+
+def _runs(resource: Resource, news: tuple[Fact, ...]) -> dict[str, ActiveRun]:
+    """The runs that news can be about."""
+    started = (fact.run for fact in news if isinstance(fact, Started))
+    return {run.run_id: run for run in (*resource.status.active, *started)}
 
 
 def _where(
@@ -155,17 +164,15 @@ def _where(
     }
 
 
-def _log(resource: Resource, fact: Fact) -> None:
+def _log(resource: Resource, fact: Fact, runs: Mapping[str, ActiveRun], new: Status) -> None:
     match fact:
-        case Started():
-            slot = Slot(fact.run.scheduled_time, fact.token).name
-            log.info("run started", extra=_where(resource, slot, fact.run))
-        case Ended():
-            run = next((run for run in resource.status.active if run.run_id == fact.run_id), None)
-            when = rfc3339(run.scheduled_time) if run is not None else None
-            log.info(
-                "run ended: %s", fact.status, extra={**_where(resource, when, run), "reason": fact.message}
-            )
+        case Started(run, token):
+            log.info("run started", extra=_where(resource, Slot(run.scheduled_time, token).name, run))
+        case Ended(run_id=run_id):
+            run = runs[run_id]
+            slot = slot_of(run, new) or Slot(run.scheduled_time)
+            text = "run waits for a human" if fact.awaiting else f"run ended: {fact.status}"
+            log.info(text, extra={**_where(resource, slot.name, run), "reason": fact.message})
         case DidNotRun(outcome, first, _, count, reason, message):
             text = f"{count} slot{'s' if count > 1 else ''} {outcome.lower()}: {message}"
             log.info(text, extra={**_where(resource, rfc3339(first)), "reason": reason})

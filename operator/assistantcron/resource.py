@@ -252,14 +252,20 @@ def own_thread(uid: str) -> str:
     return str(uuid5(UUID(uid), "own-thread"))
 
 
-def claim_thread(uid: str, run: ActiveRun, status: Status) -> str | None:
-    """The slot thread of a run in status; None for a request that a newer one has replaced there.
-
-    A run on a given or own thread has another `threadId` than this: there the claim is only the lock.
-    """
+def slot_of(run: ActiveRun, status: Status) -> Slot | None:
+    """The slot of a run in status; None for a request that a newer one has replaced there."""
     if run.trigger is Trigger.SCHEDULE:
-        return slot_thread(uid, Slot(run.scheduled_time).name, run.attempt)
+        return Slot(run.scheduled_time)
     request = status.last_run_request
     if request is None or request.run_id != run.run_id:
         return None
-    return slot_thread(uid, Slot(run.scheduled_time, request.token).name, run.attempt)
+    return Slot(run.scheduled_time, request.token)
+
+
+def claim_thread(uid: str, run: ActiveRun, status: Status) -> str | None:
+    """The slot thread of a run in status; None as for its slot.
+
+    A run on a given or own thread has another `threadId` than this: there the claim is only the lock.
+    """
+    slot = slot_of(run, status)
+    return None if slot is None else slot_thread(uid, slot.name, run.attempt)

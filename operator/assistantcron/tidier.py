@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assistantcron.errors import AssistantCronError, NotFound, Transient
-from assistantcron.payload import DISPOSAL, OPERATOR, SPENT, UID
+from assistantcron.payload import DISPOSAL, NAME, NAMESPACE, OPERATOR, SLOT, SPENT, UID
 from assistantcron.records import Server, Thread
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Tidier:
                     self._push(job, self._now() + (_WAITING if thread.status == "interrupted" else _RETRY))
                     return
                 await job.client.delete_thread(job.thread_id)
-                log.info("thread deleted", extra={"thread_id": job.thread_id})
+                log.info("thread deleted", extra=_where(thread))
         except NotFound:
             pass
         except Transient:
@@ -99,3 +99,14 @@ class Tidier:
         except AssistantCronError as error:
             log.warning("thread cannot be deleted: %s", error.message, extra={"thread_id": job.thread_id})
         self._queued.discard(job.thread_id)
+
+
+def _where(thread: Thread) -> dict[str, object]:
+    """The fields by which log lines are found."""
+    told = thread.metadata
+    return {
+        "namespace": told.get(NAMESPACE),
+        "cron": told.get(NAME),
+        "slot": told.get(SLOT),
+        "thread_id": thread.thread_id,
+    }

@@ -17,6 +17,12 @@ ROOT = Path(__file__).parents[2]
 COMMAND = ROOT / ".venv" / "bin" / "assistantcron"
 DEADLINE = 30.0
 """Seconds that a test waits for something that ought to come at once."""
+PEOPLE = {
+    "assistantcron.dev/run-requested-at",
+    "example.com/poke",
+    "kubectl.kubernetes.io/last-applied-configuration",
+}
+"""The annotations that people have put there: by `apply`, `run_now` and `poke`."""
 
 Object = dict[str, Any]
 
@@ -60,10 +66,13 @@ class Operator:
         """SIGTERM; the exit status."""
         return 0 if self.server is None else self.server.stop(40)
 
-    def lines(self) -> list[Object]:
+    def text(self) -> str:
         """The log so far."""
-        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+    def lines(self) -> list[Object]:
+        """The log so far, parsed."""
+        return [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
 
     def metrics(self) -> dict[str, float]:
         """Every sample of `/metrics`, by name with labels."""
@@ -100,6 +109,30 @@ class Namespace:
             "annotate", "--overwrite", f"acron/{name}", f"assistantcron.dev/run-requested-at={token}"
         )
 
+    def edit(self, name: str, **spec: Any) -> None:
+        """Change fields of the spec, as a person does; None takes one away."""
+        self.kubectl("patch", f"acron/{name}", "--type=merge", f"--patch={json.dumps({'spec': spec})}")
+
+    def poke(self, name: str) -> None:
+        """Change what does not concern the operator: it looks at the resource once more."""
+        self.kubectl("annotate", "--overwrite", f"acron/{name}", f"example.com/poke={time.monotonic_ns()}")
+
+    def set_status(self, name: str, status: Object) -> None:
+        """Put a status there, as an administrator who restores a backup does."""
+        patch = json.dumps({"status": status})
+        self.kubectl("patch", f"acron/{name}", "--subresource=status", "--type=merge", f"--patch={patch}")
+
+    def secret(self, name: str, **data: str) -> None:
+        """Write a Secret."""
+        document = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+        # Not `apply`, which keeps keys that it did not write.
+        self.kubectl("delete", "secret", name, "--ignore-not-found")
+        self.kubectl("create", "-f", "-", stdin=json.dumps(document))
+
+    def uid(self, name: str) -> str:
+        """The object's UID."""
+        return str(self.get(name)["metadata"]["uid"])
+
     def get(self, name: str) -> Object:
         """The object."""
         return self.plane.get(f"--namespace={self.name}", "acron", name)
@@ -114,11 +147,23 @@ class Namespace:
         conditions: list[Object] = self.status(name).get("conditions", [])
         return next((one for one in conditions if one["type"] == kind), {})
 
+    def conditions(self, name: str) -> dict[str, tuple[str, str]]:
+        """Status and reason of each condition."""
+        return {
+            one["type"]: (one["status"], one["reason"]) for one in self.status(name).get("conditions", [])
+        }
+
     def events(self, name: str) -> list[Object]:
         """The Events about it, oldest first."""
         found = self.plane.get(f"--namespace={self.name}", "events")["items"]
         mine = [one for one in found if one["involvedObject"]["name"] == name]
         return sorted(mine, key=lambda one: str(one["metadata"]["creationTimestamp"]))
+
+    def wait_event(self, name: str, reason: str) -> str:
+        """Until there is an Event of that reason; its message. Fails if there is more than one."""
+        wait_for(lambda: [one["reason"] for one in self.events(name)], lambda reasons: reason in reasons)
+        [event] = [one for one in self.events(name) if one["reason"] == reason]
+        return str(event["message"])
 
     def wait(self, name: str, what: Callable[[Object], Any], seconds: float = DEADLINE) -> Object:
         """Poll until `what(status)` is true; the status then. Fails with the last status seen."""
@@ -147,6 +192,19 @@ def wait_for(look: Callable[[], Any], what: Callable[[Any], Any] = bool, seconds
             raise AssertionError(f"not within {seconds:.0f} s; last seen: {json.dumps(seen, default=str)}")
         time.sleep(0.1)
     return seen
+
+
+def only_status_was_written(space: Namespace, name: str, *, generation: int = 1) -> None:
+    """Assert that nothing but people has ever changed more of an object than its status."""
+    found = json.loads(space.kubectl("get", "acron", name, "--show-managed-fields", "-o", "json"))
+    metadata = found["metadata"]
+    assert set(written_by_the_operator(found)) == {"status"}
+    managers = {one["manager"] for one in metadata["managedFields"]} - {"assistantcron"}
+    assert all(manager.startswith("kubectl") for manager in managers), managers
+    assert "finalizers" not in metadata
+    assert "ownerReferences" not in metadata
+    assert set(metadata.get("annotations", {})) <= PEOPLE
+    assert metadata["generation"] == generation
 
 
 def written_by_the_operator(found: Object) -> Iterator[str]:
