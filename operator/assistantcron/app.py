@@ -31,7 +31,7 @@ from assistantcron.scheduler import Scheduler
 from assistantcron.settings import Settings
 from assistantcron.starter import Starter
 from assistantcron.table import Memory, Table
-from assistantcron.targets import Targets
+from assistantcron.targets import Targets, default_target
 from assistantcron.telemetry import Telemetry, configure_logging
 from assistantcron.tidier import GRACE, SWEEP_SECONDS, Tidier
 

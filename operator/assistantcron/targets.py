@@ -39,8 +39,6 @@ class Targets:
         self._observe = observe
         self._secrets: Shared[tuple[str, str], dict[str, str]] = Shared(now=now)
         self._clients: dict[Target, Deployment] = {}
-        # Read once here, so that a wrong setting ends the start and not the first slot.
-        self._default()
 
     async def client(self, key: Key, spec: AssistantCronSpec) -> Deployment:
         """The client for the resource's deployment.
@@ -54,7 +52,7 @@ class Targets:
                 lambda: self._kube.secret(key.namespace, reference.name),
                 lambda _: SECRET_KEPT,
             )
-        default = self._default() if spec.deployment is None else None
+        default = default_target(self._settings) if spec.deployment is None else None
         target = target_of(spec.deployment, key.namespace, secret, default)
         if target not in self._clients:
             self._clients[target] = Deployment(target, self._policy, observe=self._observe)
@@ -75,18 +73,19 @@ class Targets:
         for client in self._clients.values():
             await client.close()
 
-    def _default(self) -> Target | None:
-        settings = self._settings
-        if settings.deployment_url is None:
-            return None
-        key = settings.deployment_api_key.get_secret_value() if settings.deployment_api_key else None
-        if settings.deployment_api_key_file is not None:
-            key = _read_key(settings.deployment_api_key_file)
-        try:
-            bare = parse_url(settings.deployment_url, f"{PREFIX}DEPLOYMENT_URL")
-        except InvalidSpec as error:
-            raise InvalidSettings(error.message) from None
-        return Target(url=bare.url, host=bare.host, trusted=True, api_key=key)
+
+def default_target(settings: Settings) -> Target | None:
+    """The operator's default deployment. Raises `InvalidSettings`."""
+    if settings.deployment_url is None:
+        return None
+    key = settings.deployment_api_key.get_secret_value() if settings.deployment_api_key else None
+    if settings.deployment_api_key_file is not None:
+        key = _read_key(settings.deployment_api_key_file)
+    try:
+        bare = parse_url(settings.deployment_url, f"{PREFIX}DEPLOYMENT_URL")
+    except InvalidSpec as error:
+        raise InvalidSettings(error.message) from None
+    return Target(url=bare.url, host=bare.host, trusted=True, api_key=key)
 
 
 def _read_key(path: Path) -> str:
