@@ -20,6 +20,11 @@ GOOD = Health(
     ready=True, reason="Scheduled", message="deployment and assistant are known; the next slot is armed"
 )
 
+_WANTED = {
+    "assistant": ("AssistantNotFound", "assistant", "a graph of its langgraph.json or an assistant's UUID"),
+    "thread": ("ThreadNotFound", "thread.id", "the UUID of a thread that is there"),
+}
+
 
 class Lookups:
     """Answers as `Health`, ready to stand in a condition."""
@@ -45,15 +50,11 @@ class Lookups:
             try:
                 await look()
             except NotFound:
-                reason, field = (
-                    ("AssistantNotFound", "assistant")
-                    if kind == "assistant"
-                    else ("ThreadNotFound", "thread.id")
-                )
+                reason, field, wanted = _WANTED[kind]
                 return Health(
                     ready=False,
                     reason=reason,
-                    message=f"spec.{field}: the deployment has no {kind} {name}",
+                    message=f"spec.{field}: the deployment has no {kind} {name}; it must be {wanted}",
                     stalled=True,
                 )
             except AssistantCronError as error:

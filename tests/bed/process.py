@@ -24,7 +24,9 @@ DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-os.execvp(sys.argv[1], sys.argv[1:])
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("whoever started this has ended already")
+os.execvp(sys.argv[2], sys.argv[2:])
 """
 """A launcher, because `preexec_fn` is not safe in a process with threads."""
 
@@ -90,7 +92,7 @@ class Server:
         lasting: bool = False,
     ) -> None:
         self.log = log
-        launcher = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT]
+        launcher = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid())]
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 command if lasting or sys.platform != "linux" else [*launcher, *command],
