@@ -47,6 +47,8 @@ def main() -> int:
     configure_logging("plain", "INFO")
     try:
         settings = settings_module.load()
+        # Before anything is waited for: a wrong setting is to end the start, not the first slot.
+        default_target(settings)
         configure_logging(settings.log_format, settings.log_level)
         sound = asyncio.run(Operator(settings).run())
     except InvalidSettings as error:
