@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
+from assistantcron.errors import AssistantCronError
 from assistantcron.resource import Key
 
 log = logging.getLogger(__name__)
@@ -114,11 +115,14 @@ class Scheduler:
     async def _pass(self, key: Key) -> None:
         try:
             await self._look(key)
-        except Exception:
+        except Exception as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            log.exception(
-                "looking at a resource failed", extra={"namespace": key.namespace, "cron": key.name}
-            )
+            where = {"namespace": key.namespace, "cron": key.name}
+            if isinstance(error, AssistantCronError):
+                # Such as the 403 of an API server that has not read its own roles yet.
+                log.warning("will look again: %s", error.message, extra=where)
+            else:
+                log.exception("looking at a resource failed", extra=where)
             self._interrupted(key)
             delay = min(FIRST_RETRY * 2 ** min(failures - 1, DOUBLINGS), LONGEST_RETRY)
             self.wake(key, self._now() + timedelta(seconds=delay))
