@@ -16,7 +16,15 @@ from assistantcron.egress import parse_url
 from assistantcron.errors import InvalidSpec
 from assistantcron.resource import GROUP, KIND, VERSION
 from assistantcron.schedule import Schedule
-from assistantcron.spec import DNS_LABEL_PATTERN, MENDS, WEBHOOK_PATTERN, AssistantCronSpec, parse_spec
+from assistantcron.spec import (
+    DNS_LABEL_PATTERN,
+    MENDS,
+    WEBHOOK_PATTERN,
+    AssistantCronSpec,
+    parse_spec,
+    refusals,
+    shown,
+)
 
 API_VERSION = f"{GROUP}/{VERSION}"
 _FIELDS = {"apiVersion", "kind", "metadata", "spec", "status"}
@@ -55,10 +63,10 @@ class Finding:
 def check(text: str) -> Iterator[Finding]:
     """All that the file holds, in its order."""
     for number, document in enumerate(documents.read(text), 1):
-        where = f"document {number} (line {document.line})"
         if document.value is None:
-            yield Finding(where, document.mistakes)
+            yield Finding(f"document {number}", document.mistakes)
             continue
+        where = f"document {number} (line {document.line})"
         mistakes = document.mistakes
         for value, place in _single(document.value, where):
             finding = _judge(value, place)
@@ -105,21 +113,20 @@ def _judge(manifest: object, place: str) -> Finding:
 
 
 def _resource(manifest: dict[str, Any], where: str) -> Finding:
-    problems = [f"{_shown(name)}: is not a field of an {KIND}" for name in manifest if name not in _FIELDS]
+    problems = [f"{shown(name)}: is not a field of an {KIND}" for name in manifest if name not in _FIELDS]
     problems += _metadata(manifest.get("metadata"))
+    raw = manifest.get("spec")
+    if not isinstance(raw, dict):
+        return Finding(where, (*problems, "spec: must be set, to an object"))
+    if wrong := refusals(raw):
+        return Finding(where, (*problems, *(error.message for error in wrong)))
+    spec = parse_spec(raw)
+    problems += _beyond_the_models(spec)
     try:
-        spec = _spec(manifest.get("spec"))
-        problems += _beyond_the_models(spec)
         schedule = Schedule.parse(spec.expressions, spec.time_zone)
     except InvalidSpec as error:
         return Finding(where, (*problems, error.message))
     return Finding(where, tuple(problems), schedule, spec.suspend)
-
-
-def _spec(raw: object) -> AssistantCronSpec:
-    if not isinstance(raw, dict):
-        raise InvalidSpec("spec: must be set, to an object")
-    return parse_spec(raw)
 
 
 def _name(metadata: object) -> str | None:
@@ -138,7 +145,7 @@ def _metadata(metadata: object) -> Iterator[str]:
         return
     for field in metadata:
         if field not in _METADATA:
-            yield f"metadata.{_shown(field)}: is not a field of metadata"
+            yield f"metadata.{shown(field)}: is not a field of metadata"
     yield from _names(metadata)
     for field in ("labels", "annotations"):
         entries = metadata.get(field) or {}
@@ -147,7 +154,7 @@ def _metadata(metadata: object) -> Iterator[str]:
             continue
         for key, value in entries.items():
             if not isinstance(value, (str, type(None))):
-                yield f"metadata.{field}.{_shown(key)}: must be text, so put it in quotes"
+                yield f"metadata.{field}.{shown(key)}: must be text, so put it in quotes"
 
 
 def _names(metadata: dict[str, Any]) -> Iterator[str]:
@@ -179,8 +186,3 @@ def _beyond_the_models(spec: AssistantCronSpec) -> Iterator[str]:
             yield error.message
         if _PERCENT.search(url):
             yield "spec.deployment.url: must have two hexadecimal digits after each %"
-
-
-def _shown(key: str) -> str:
-    """A key that a message can hold."""
-    return key if key.isprintable() and len(key) <= 60 else f"{key[:60]!r}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +22,7 @@ CommaList = Annotated[tuple[str, ...], NoDecode]
 class Settings(BaseSettings):
     """One field per variable `ASSISTANTCRON_<FIELD>`; the descriptions are what `run --help` prints."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
     deployment_url: str | None = Field(
         None, description="URL of the default deployment, for resources that name none."
@@ -58,22 +60,33 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator("deployment_api_key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        # `echo key | base64` has a line feed at its end.
+        key = value.get_secret_value().strip()
+        if not (key and key.isascii() and key.isprintable()):
+            raise ValueError("must be one line of printable ASCII")
+        return SecretStr(key)
+
     @field_validator("namespaces")
     @classmethod
     def _namespace_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
+        for number, name in enumerate(value, 1):
             if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
-                raise ValueError(f"{name[:70]!r} is not the name of a namespace")
+                raise ValueError(f"entry {number} is not the name of a namespace")
         return value
 
     @field_validator("allowed_hosts")
     @classmethod
     def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for host in value:
-            if "/" in host:
-                ip_network(host)
-            elif not re.fullmatch(r"(\*\.)?[A-Za-z0-9:]([-A-Za-z0-9.:]*[A-Za-z0-9:])?", host):
-                raise ValueError(f"{host[:70]!r} must be a host name, *.suffix or CIDR")
+        for number, host in enumerate(value, 1):
+            if not _is_network(host) and not re.fullmatch(
+                r"(\*\.)?[A-Za-z0-9:]([-A-Za-z0-9.:]*[A-Za-z0-9:])?", host
+            ):
+                raise ValueError(f"entry {number} must be a host name, *.suffix or CIDR without host bits")
         return value
 
     @field_validator("http_address")
@@ -87,17 +100,37 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_key(self) -> Settings:
         if self.deployment_api_key and self.deployment_api_key_file:
-            raise ValueError("DEPLOYMENT_API_KEY and DEPLOYMENT_API_KEY_FILE may not both be set")
+            raise ValueError(f"{PREFIX}DEPLOYMENT_API_KEY and its _FILE may not both be set")
         if (self.deployment_api_key or self.deployment_api_key_file) and not self.deployment_url:
-            raise ValueError("DEPLOYMENT_API_KEY needs DEPLOYMENT_URL: a key goes to one URL only")
+            raise ValueError(f"{PREFIX}DEPLOYMENT_URL must be set too: an API key goes to one URL only")
         return self
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return "/" in text
 
 
 def load() -> Settings:
     """Read the environment. Raises `InvalidSettings` with a line that names the variable, never its value."""
+    if unknown := _unknown(os.environ):
+        raise InvalidSettings(f"{unknown}: is not a setting; `assistantcron run --help` lists them")
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = PREFIX + str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise InvalidSettings(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        where = f"{PREFIX}{first['loc'][0]}".upper() + ": " if first["loc"] else ""
+        raise InvalidSettings(where + first["msg"].removeprefix("Value error, ")) from None
+
+
+def _unknown(names: Iterable[str]) -> str | None:
+    """A variable with our prefix that is none of ours: a limit that is misspelt must not be no limit."""
+    ours = [name for name in names if name.upper().startswith(PREFIX)]
+    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    # Kubernetes sets such variables for a Service whose name begins with ours.
+    services = [name.removesuffix("_SERVICE_HOST") for name in ours if name.endswith("_SERVICE_HOST")]
+    links = tuple(f"{service}_{part}" for service in services for part in ("SERVICE_", "PORT"))
+    return next((name for name in ours if name.upper() not in known and not name.startswith(links)), None)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from assistantcron.errors import InvalidSpec
 
@@ -163,16 +164,41 @@ def parse_spec(raw: Mapping[str, Any]) -> AssistantCronSpec:
     Raises `InvalidSpec` whose one-line message names the field; values are not repeated in it.
     """
     try:
-        return AssistantCronSpec.model_validate(_without_nulls(raw), by_alias=True, by_name=False)
+        return _validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(["spec", *(str(part) for part in first["loc"])])
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, InvalidSpec):
-            raise InvalidSpec(f"{field}: {cause.message}", reason=cause.reason) from None
-        mend = "is not a field of an AssistantCron" if first["type"] == "extra_forbidden" else first["msg"]
-        mend = MENDS.get(first.get("ctx", {}).get("pattern", ""), mend)
-        raise InvalidSpec(f"{field}: {mend}") from None
+        raise _refusals(error)[0] from None
+
+
+def refusals(raw: Mapping[str, Any]) -> list[InvalidSpec]:
+    """Everything for which `parse_spec` would refuse it, and not the first alone."""
+    try:
+        _validate(raw)
+    except ValidationError as error:
+        return _refusals(error)
+    return []
+
+
+def _validate(raw: Mapping[str, Any]) -> AssistantCronSpec:
+    return AssistantCronSpec.model_validate(_without_nulls(raw), by_alias=True, by_name=False)
+
+
+def _refusals(error: ValidationError) -> list[InvalidSpec]:
+    return [_refusal(one) for one in error.errors(include_url=False, include_input=False)]
+
+
+def _refusal(one: ErrorDetails) -> InvalidSpec:
+    field = ".".join(["spec", *(shown(str(part)) for part in one["loc"])])
+    cause = one.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidSpec):
+        return InvalidSpec(f"{field}: {cause.message}", reason=cause.reason)
+    mend = "is not a field of an AssistantCron" if one["type"] == "extra_forbidden" else one["msg"]
+    mend = MENDS.get(one.get("ctx", {}).get("pattern", ""), mend)
+    return InvalidSpec(f"{field}: {mend}")
+
+
+def shown(key: str) -> str:
+    """Somebody's key as a message of one line can hold it."""
+    return key if key.isprintable() and len(key) <= 60 else repr(key[:60])
 
 
 def _without_nulls(raw: Mapping[str, Any]) -> dict[str, Any]:
