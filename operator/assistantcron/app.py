@@ -113,7 +113,7 @@ class Operator:
     async def _operate(self, kube: Kube) -> None:
         table = Table()
         targets = Targets(kube, self._settings, now=now, observe=self._telemetry.request)
-        tidier = Tidier(now=now)
+        tidier = Tidier(now=now, recorded=table.recorded)
         recorder = Recorder(kube, table, tidier, self._telemetry, now=now)
 
         def wake(key: Key, at: datetime) -> None:
@@ -125,7 +125,9 @@ class Operator:
             # The seam for the Lease: until there is one, every replica acts, and the slot's thread decides.
             may_act=lambda: True,
             now=now,
-            spent=lambda order, thread: tidier.later(order.client, thread, order.resource.uid, now() + GRACE),
+            spent=lambda order, thread: tidier.later(
+                order.client, thread, order.resource.uid, now() + GRACE, tombstone=True
+            ),
         )
         reconciler = Reconciler(table, targets, Lookups(now=now), starter, follower, recorder, wake, now)
         scheduler = Scheduler(reconciler.look, now=now, interrupted=reconciler.interrupted)
@@ -142,7 +144,7 @@ class Operator:
             await asyncio.sleep(GRACE.total_seconds())
             while True:
                 for client in targets.clients():
-                    await tidier.sweep(client, table.recorded)
+                    await tidier.sweep(client)
                 await asyncio.sleep(SWEEP_SECONDS)
 
         # Before kopf: at its end kopf cancels every task that is younger than itself.

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from assistantcron.errors import AssistantCronError, NotFound
 from assistantcron.facts import Ended
-from assistantcron.payload import OPERATOR
+from assistantcron.payload import FENCE, OPERATOR
 from assistantcron.records import Run, Server, Thread
 from assistantcron.resource import ActiveRun, Key, Outcome, Resource, claim_thread
 
@@ -61,8 +61,10 @@ class Follower:
         old = self._followed.pop(uid, {})
         for run in status.active:
             before = old.pop(run.run_id, None)
+            # An edit of the deployment does not move a run; a new key for the same is the better one.
+            moved = before is not None and before.client.url != client.url
             shared = run.thread_id != claim_thread(uid, run, status)
-            followed = _Followed(resource.key, before.client if before else client, run, shared)
+            followed = _Followed(resource.key, before.client if before and moved else client, run, shared)
             self._followed.setdefault(uid, {})[run.run_id] = followed
             if before and before.run.status != run.status:
                 # The pause is in status: it must not hide the end.
@@ -70,10 +72,9 @@ class Follower:
         for run_id in old:
             self._ended.pop(run_id, None)
 
-    def client(self, uid: str) -> Server | None:
-        """The client of the resource's newest run in flight."""
-        runs = self._followed.get(uid)
-        return list(runs.values())[-1].client if runs else None
+    def clients(self, uid: str) -> dict[str, Server]:
+        """The client of each of the resource's runs in flight."""
+        return {run_id: one.client for run_id, one in self._followed.get(uid, {}).items()}
 
     def forget(self, uid: str) -> None:
         """Stop following the resource's runs."""
@@ -140,7 +141,8 @@ class Follower:
             thread = await one.client.thread(run.thread_id)
             waits = thread.status == "interrupted" and last.status == "success"
             if run.status == "interrupted" or waits or (thread.status == "busy" and not one.shared):
-                runs = await one.client.runs(run.thread_id)
+                there = await one.client.runs(run.thread_id)
+                runs = [other for other in there if not other.metadata.get(FENCE)]
                 # A person resumes with a run of their own; on a shared thread others' runs come as well,
                 # so there only what follows a pause that we have seen is taken for its end.
                 later = runs if run.status == "interrupted" or not one.shared else [last]

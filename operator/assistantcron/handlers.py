@@ -101,7 +101,7 @@ def build(
         news = table.put(body, listed=event["type"] is None)
         if news is not None:
             if (replaced := news[1]) is not None:
-                gone(Memory(replaced))
+                gone(replaced)
             changed(key)
 
     return registry, _settings()

@@ -6,7 +6,8 @@ import re
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from assistantcron.resource import Resource, Slot, rfc3339
+from assistantcron.records import Thread
+from assistantcron.resource import Resource, Slot, rfc3339, slot_thread
 from assistantcron.spec import RESERVED, AssistantCronSpec
 
 # Our own metadata keys on threads and runs. Servers strip `thread_id`, `run_id`, `assistant_id`, `cron_id`.
@@ -15,7 +16,11 @@ SLOT, ATTEMPT = "assistantcron_slot", "assistantcron_attempt"
 NAMESPACE, NAME = "assistantcron_namespace", "assistantcron_name"
 TRIGGER, SCHEDULED_TIME = "assistantcron_trigger", "assistantcron_scheduled_time"
 CLAIM, DISPOSAL = "assistantcron_claim", "assistantcron_on_run_completed"
-FENCE, SPENT = "assistantcron_fence", "assistantcron_spent"
+THREAD = "assistantcron_thread"
+"""On a claim that is only the lock: the thread, given or own, on which the run is."""
+FENCE = "assistantcron_fence"
+UNUSED = "assistantcron_unused"
+"""On a claim that is to be kept: nobody has seen a run on it yet, and if there is none it goes after all."""
 
 # Possessive, and from the first dollar only: linear in the length of whatever somebody has written.
 _REFERENCE = re.compile(r"(?<!\$)(\$++)\((?:([A-Z_]++)\))?")
@@ -33,6 +38,15 @@ def slot_metadata(resource: Resource, slot: Slot, attempt: int) -> dict[str, Any
         TRIGGER: str(slot.trigger),
         SCHEDULED_TIME: rfc3339(slot.time),
     }
+
+
+def is_claim(thread: Thread) -> bool:
+    """Whether the thread is the one that its metadata tell of; a copy that a person made has the same."""
+    told = thread.metadata
+    try:
+        return thread.thread_id == slot_thread(str(told.get(UID)), str(told.get(SLOT)), told.get(ATTEMPT, 1))
+    except ValueError:
+        return False
 
 
 def variables(resource: Resource, slot: Slot, zone: ZoneInfo) -> dict[str, str]:

@@ -53,18 +53,25 @@ class Reconciler:
         memory = self.table.get(key)
         if memory is None:
             return
+        seen = memory.resource
         try:
             await self._pass(memory)
-        except Transient as error:
+        except AssistantCronError as error:
             log.warning(
                 "will look again: %s", error.message, extra={"namespace": key.namespace, "cron": key.name}
             )
-            self.wake(key, self.now() + timedelta(seconds=FIRST_BACKOFF + random.random()))
+            wait = timedelta(seconds=FIRST_BACKOFF) if isinstance(error, Transient) else KEPT_BAD
+            self.wake(key, self.now() + wait * random.uniform(1.0, 2.0))
+        else:
+            met = memory.resource
+            if (met.generation, met.run_request) != (seen.generation, seen.run_request):
+                # An edit that the write met: when the watch brings it, it is no news any more.
+                self.wake(key, self.now())
 
     def gone(self, memory: Memory) -> None:
         """The resource was deleted: no more runs; what is in flight is let end."""
         uid = memory.resource.uid
-        self.recorder.deleted(memory.resource, self.follower.client(uid))
+        self.recorder.deleted(memory, self.follower.clients(uid))
         self.follower.forget(uid)
 
     def interrupted(self, key: Key) -> None:
@@ -83,7 +90,7 @@ class Reconciler:
             tried = tuple(memory.retries.values())
             decision = decide_invalid(_caught_up(memory, frame), error, now, tried)
             facts = [*self.follower.ended(resource.uid), *decision.facts, health]
-            if await self.recorder.record(memory, facts, frame, self.follower.client(resource.uid)):
+            if await self._record(memory, facts, frame):
                 memory.retries.clear()
             return
         frame = Frame(
@@ -95,10 +102,12 @@ class Reconciler:
             spec.failed_runs_history_limit,
         )
         resource = _caught_up(memory, frame)
+        _forget_answered(memory, resource)
         client, health = await self._deployment(resource, spec)
+        memory.client = client or memory.client
         view = View(resource, spec, schedule, retries=tuple(memory.retries.values()))
         try:
-            view = await self._observe(memory, view, client)
+            view = await self._observe(memory, view, client or health)
             decision = decide(view, now)
         except AssistantCronError as error:
             # Not knowing what runs, nothing may be started or skipped.
@@ -106,14 +115,27 @@ class Reconciler:
                 self._postpone(memory, slot, error)
             decision = Decision(self.follower.ended(resource.uid), wake=now + KEPT_BAD)
         facts = list(decision.facts)
-        if decision.start is not None:
+        if decision.start is not None and self._there(memory):
             facts += await self._start(memory, view, client or health, decision.start)
-        if memory.retries:
+        if memory.retries and not health.stalled:
             last = max(memory.retries.values(), key=lambda retry: retry.slot.time)
             health = Health(ready=False, reason=last.reason, message=f"the deployment: {last.message}")
         facts.append(health)
-        if await self.recorder.record(memory, facts, frame, client):
+        if await self._record(memory, facts, frame):
             self._look_forward(memory, client, decision, health)
+
+    async def _record(self, memory: Memory, facts: list[Fact], frame: Frame) -> bool:
+        """Write what was found out; False if the resource is gone, and then its runs are forgotten."""
+        uid = memory.resource.uid
+        written = await self.recorder.record(memory, facts, frame, self.follower.clients(uid))
+        if written and self._there(memory):
+            return True
+        self.follower.forget(uid)
+        return False
+
+    def _there(self, memory: Memory) -> bool:
+        """Whether the watch has not told meanwhile that the resource was deleted, or made again."""
+        return self.table.get(memory.resource.key) is memory
 
     async def _deployment(
         self, resource: Resource, spec: AssistantCronSpec
@@ -127,20 +149,25 @@ class Reconciler:
         health = await self.lookups.health(client, spec.assistant, spec.thread.id if spec.thread else None)
         return client, SUSPENDED if spec.suspend and health.ready else health
 
-    async def _observe(self, memory: Memory, view: View, client: Deployment | None) -> View:
+    async def _observe(self, memory: Memory, view: View, client: Deployment | Health) -> View:
         """What the server knows and status does not: runs that have ended, and runs of an earlier life."""
-        uid, status = view.resource.uid, view.resource.status
-        if client is None:
-            return view
-        self.follower.follow(view.resource, client)
+        uid, through = view.resource.uid, view.resource.status.accounted_through
         found: tuple[Found, ...] = ()
-        if undecided(view, self.now()):
-            await self.follower.look(uid)
-            if memory.unsure and status.accounted_through is not None:
-                order = Order(view.resource, view.spec, view.schedule, client)
-                found = await self.starter.find(order, status.accounted_through)
+        look = undecided(view, self.now())
+        if not isinstance(client, Health):
+            self.follower.follow(view.resource, client)
+            if look:
+                await self.follower.look(uid)
+                if memory.unsure and through is not None:
+                    order = Order(view.resource, view.spec, view.schedule, client)
+                    found = await self.starter.find(order, through, self.table.recorded)
+        elif look and memory.unsure:
+            raise Transient(client.message, reason=client.reason)
         memory.unsure = False
-        return replace(view, ended=self.follower.ended(uid), found=found)
+        for one in found:
+            memory.retries.pop(one.slot_name, None)
+        retries = tuple(memory.retries.values())
+        return replace(view, ended=self.follower.ended(uid), found=found, retries=retries)
 
     async def _start(self, memory: Memory, view: View, client: Deployment | Health, slot: Slot) -> list[Fact]:
         """Start the slot, if there is a client and not just the reason why there is none; what came of it."""
@@ -159,10 +186,8 @@ class Reconciler:
             self._postpone(memory, slot, error)
             return []
         except AssistantCronError as error:
-            if error.reason == "Unauthorized" and await self.targets.renewed(
-                view.resource.key, view.spec, client
-            ):
-                self._postpone(memory, slot, Transient(error.message, reason=error.reason, retry_after=0.0))
+            if error.reason == "Unauthorized" and (passing := await self._renewed(view, client, error)):
+                self._postpone(memory, slot, passing)
                 return []
             self.lookups.distrust(client)
             fact = did_not_start(slot, "Missed", error.reason, error.message, self.now())
@@ -170,6 +195,16 @@ class Reconciler:
             fact = Started(run, slot.token)
         memory.retries.pop(slot.name, None)
         return [fact]
+
+    async def _renewed(self, view: View, client: Deployment, refusal: AssistantCronError) -> Transient | None:
+        """After a 401 or 403: why the start is worth another try; None if the key is what it was."""
+        try:
+            new = await self.targets.renewed(view.resource.key, view.spec, client)
+        except Transient as unread:
+            return unread
+        except AssistantCronError:
+            return None
+        return Transient(refusal.message, reason=refusal.reason, retry_after=0.0) if new else None
 
     def _postpone(self, memory: Memory, slot: Slot, error: AssistantCronError) -> None:
         """Try the slot again later: after what the server asked for, or twice as long as last time."""
@@ -189,18 +224,9 @@ class Reconciler:
     ) -> None:
         """Follow what is in flight now, and say when to look again."""
         resource = memory.resource
-        status = resource.status
         if client is not None:
             self.follower.follow(resource, client)
-        through = status.accounted_through
-        answered = status.last_run_request.token if status.last_run_request else None
-        for name, retry in list(memory.retries.items()):
-            if retry.slot.token is not None:
-                done = retry.slot.token == answered or retry.slot.token != resource.run_request
-            else:
-                done = through is not None and retry.slot.time <= through
-            if done:
-                del memory.retries[name]
+        _forget_answered(memory, resource)
         wakes = [decision.wake, *(retry.not_before for retry in memory.retries.values())]
         if not health.ready:
             wakes.append(self.now() + KEPT_BAD)
@@ -211,3 +237,16 @@ class Reconciler:
 def _caught_up(memory: Memory, frame: Frame) -> Resource:
     """The resource with what was found out about it and could not be written yet."""
     return replace(memory.resource, status=fold(memory.resource.status, memory.facts, frame)[0])
+
+
+def _forget_answered(memory: Memory, resource: Resource) -> None:
+    """Drop the failed starts of slots that have an outcome, or of a request that nobody makes any more."""
+    through, answer = resource.status.accounted_through, resource.status.last_run_request
+    for name, retry in list(memory.retries.items()):
+        token = retry.slot.token
+        if token is None:
+            done = through is not None and retry.slot.time <= through
+        else:
+            done = token != resource.run_request or (answer is not None and answer.token == token)
+        if done:
+            del memory.retries[name]

@@ -45,10 +45,11 @@ class Recorder:
         self._events: asyncio.Queue[tuple[Resource, announce.Event]] = asyncio.Queue(EVENTS_QUEUED)
 
     async def record(
-        self, memory: Memory, facts: Iterable[Fact], frame: Frame, client: Server | None
+        self, memory: Memory, facts: Iterable[Fact], frame: Frame, clients: Mapping[str, Server]
     ) -> bool:
         """Fold the facts and write the status if that changes it. False: the resource is gone.
 
+        `clients`: where the runs are that may have ended, by run ID.
         Raises `Transient` or `Refused` when the API server does not take it; the facts are kept then.
         """
         facts = tuple(facts)
@@ -57,28 +58,32 @@ class Recorder:
         for _ in range(CONFLICTS):
             resource = memory.resource
             new, news = fold(resource.status, pending, frame)
+            self._catch_up(memory, news, clients)
             if new == resource.status:
                 memory.facts = ()
                 return True
             try:
                 stored = await self._kube.write_status(resource, new.to_json())
             except NotFound:
-                return self._orphaned(memory, client)
+                return self._orphaned(memory, clients)
             except Conflict:
                 self._telemetry.status_writes.labels("conflict").inc()
                 current = await self._kube.get(resource.key)
                 if current is None or current["metadata"]["uid"] != resource.uid:
-                    return self._orphaned(memory, client)
+                    return self._orphaned(memory, clients)
                 memory.resource = Resource.from_body(current)
                 continue
             except AssistantCronError:
                 self._telemetry.status_writes.labels("error").inc()
+                memory.unanswered = (memory.unanswered[0] if memory.unanswered else resource, news)
                 raise
             self._telemetry.status_writes.labels("written").inc()
-            memory.facts = ()
+            if self._table.get(resource.key) is not memory:
+                return self._orphaned(memory, clients)
+            memory.facts, memory.unanswered = (), None
             self._table.put(stored)
             self._tell(resource, news, new)
-            self._tidy(resource, news, new, client)
+            self._tidy(memory, resource, news, new, clients)
             return True
         raise Transient(f"the status of {memory.resource.key} changes faster than it can be written")
 
@@ -111,38 +116,56 @@ class Recorder:
             else:
                 self._events.put_nowait((resource, event))
 
-    def _tidy(self, resource: Resource, news: tuple[Fact, ...], new: Status, client: Server | None) -> None:
+    def _catch_up(self, memory: Memory, news: tuple[Fact, ...], clients: Mapping[str, Server]) -> None:
+        """What is no news any more after a write that failed was written by it: only the answer was lost."""
+        if memory.unanswered is not None:
+            old, tried = memory.unanswered
+            written, status = tuple(fact for fact in tried if fact not in news), memory.resource.status
+            if written:
+                memory.unanswered = None
+                self._tell(old, written, status)
+                self._tidy(memory, old, written, status, clients)
+
+    def _tidy(
+        self,
+        memory: Memory,
+        resource: Resource,
+        news: tuple[Fact, ...],
+        new: Status,
+        clients: Mapping[str, Server],
+    ) -> None:
         """The claims of runs whose end is now in status; what may really go, their own metadata say."""
         ended = {fact.run_id for fact in news if isinstance(fact, Ended) and not fact.awaiting}
         for run_id, run in _runs(resource, news).items():
-            if run_id in ended:
-                self._delete_later(resource, run, new, client)
+            client = clients.get(run_id, memory.client)
+            if run_id in ended and client is not None:
+                # Of a request that a newer one has replaced in status, the claim is known only where it is
+                # the run's own thread; the tidier reads first what a thread is, and sweeps for the others.
+                thread = claim_thread(resource.uid, run, new) or run.thread_id
+                self._tidier.later(client, thread, resource.uid, max(self._now(), run.start_time + GRACE))
 
-    def _orphaned(self, memory: Memory, client: Server | None) -> bool:
+    def _orphaned(self, memory: Memory, clients: Mapping[str, Server]) -> bool:
         """Deleted while we worked: what was started is let end, and its thread goes after it."""
         resource = memory.resource
         for fact in memory.facts:
             if isinstance(fact, Started):
                 slot = Slot(fact.run.scheduled_time, fact.token)
                 log.info("started for a resource that is gone", extra=_where(resource, slot.name, fact.run))
-                self._delete_later(resource, fact.run, resource.status, client)
         memory.facts = ()
+        # The watch may not tell of it, if it was begun anew meanwhile.
+        if self._table.remove(resource.key, resource.uid) is not None:
+            self._telemetry.forget(resource.key)
+        self._tidy_all(memory, clients)
         return False
 
-    def _delete_later(
-        self, resource: Resource, run: ActiveRun, status: Status, client: Server | None
-    ) -> None:
-        # Of a request that a newer one has replaced in status, the claim is known only where it is the run's
-        # own thread; the tidier reads first what a thread is, and sweeps for the others.
-        thread = claim_thread(resource.uid, run, status) or run.thread_id
-        if client is not None:
-            self._tidier.later(client, thread, resource.uid, max(self._now(), run.start_time + GRACE))
-
-    def deleted(self, resource: Resource, client: Server | None) -> None:
+    def deleted(self, memory: Memory, clients: Mapping[str, Server]) -> None:
         """The resource is gone: its runs are let end, and their threads go after them."""
-        for run in resource.status.active:
-            self._delete_later(resource, run, resource.status, client)
-        self._telemetry.forget(resource.key)
+        self._tidy_all(memory, clients)
+        self._telemetry.forget(memory.resource.key)
+
+    def _tidy_all(self, memory: Memory, clients: Mapping[str, Server]) -> None:
+        for client in dict.fromkeys(filter(None, (memory.client, *clients.values()))):
+            self._tidier.gone(client, memory.resource.uid)
 
 
 def _runs(resource: Resource, news: tuple[Fact, ...]) -> dict[str, ActiveRun]:

@@ -7,6 +7,7 @@ lock, and the run is found again there by our metadata.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +27,8 @@ TAKE_OVER = timedelta(seconds=10)
 """Age from which another process's claim without a run is fenced: longer than a live one needs to start."""
 SETTLE = timedelta(seconds=60)
 """How long an unclear start on a shared thread, where nothing can be fenced, is looked for before another."""
-_A_DAY = 86_400
+TEN_YEARS = 315_360_000
+"""After which a fence would run: a run that nobody has asked for, should its thread still be there."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Starter:
     ) -> None:
         """`may_act()` is asked between claim and start: a process that has lost its leadership stops there.
 
-        `spent(order, thread_id)` is told of claims that nobody needs once the slot is recorded.
+        `spent(order, thread_id)` is told of claims that nobody needs once the slot is recorded, if they are
+        empty then.
         """
         self._token = token
         self._may_act = may_act
@@ -81,9 +84,8 @@ class Starter:
         """
         attempt = 1
         if not fresh:
-            claims = await order.client.search_threads(
-                {payload.UID: order.resource.uid, payload.SLOT: slot.name}
-            )
+            wanted = {payload.UID: order.resource.uid, payload.SLOT: slot.name}
+            claims = [one for one in await order.client.search_threads(wanted) if payload.is_claim(one)]
             if claims:
                 last = max(claims, key=_attempt)
                 settled = await self._settle(order, last)
@@ -99,15 +101,21 @@ class Starter:
         except Conflict:
             if fresh:
                 return await self.start(order, slot, fresh=False)
-            raise Unclear("another process is starting this slot", retry_after=1.0) from None
+            raise Unclear(
+                "another process is starting this slot", reason="StartUnclear", retry_after=1.0
+            ) from None
         return await self._post(order, slot, attempt)
 
-    async def find(self, order: Order, since: datetime) -> tuple[Found, ...]:
-        """The runs that status may not know: those of slots claimed after `since`."""
+    async def find(
+        self, order: Order, since: datetime, recorded: Callable[[Thread], bool | None]
+    ) -> tuple[Found, ...]:
+        """The runs that status may not know: those of slots claimed after `since` and not `recorded`."""
         wanted = {payload.UID: order.resource.uid, payload.OPERATOR: "run"}
         found = []
         # The margin is for the server's clock.
         for claim in await order.client.search_threads(wanted, created_since=since - timedelta(minutes=5)):
+            if recorded(claim) or not payload.is_claim(claim):
+                continue
             settled = await self._settle(order, claim)
             if isinstance(settled, ActiveRun):
                 found.append(Found(str(claim.metadata.get(payload.SLOT)), settled))
@@ -115,12 +123,12 @@ class Starter:
 
     def _metadata(self, order: Order, slot: Slot, attempt: int) -> dict[str, Any]:
         """The claim's: who, which slot, whose process, and whether the thread goes in the end."""
-        lock_only = order.shared_thread is not None
-        return {
-            **payload.slot_metadata(order.resource, slot, attempt),
-            payload.CLAIM: self._token,
-            payload.DISPOSAL: "delete" if lock_only or order.spec.deletes_threads else "keep",
-        }
+        metadata = {**payload.slot_metadata(order.resource, slot, attempt), payload.CLAIM: self._token}
+        if order.shared_thread is not None:
+            return metadata | {payload.DISPOSAL: "delete", payload.THREAD: order.shared_thread}
+        if order.spec.deletes_threads:
+            return metadata | {payload.DISPOSAL: "delete"}
+        return metadata | {payload.DISPOSAL: "keep", payload.UNUSED: True}
 
     async def _post(self, order: Order, slot: Slot, attempt: int) -> ActiveRun:
         claim = slot_thread(order.resource.uid, slot.name, attempt)
@@ -144,6 +152,7 @@ class Starter:
         except Refused as error:
             cause = await self._explain(order, claim, error)
             if not isinstance(cause, Unclear):
+                self._posted.discard(claim)
                 self._spent(order, claim)
             raise cause from None
         self._posted.discard(claim)
@@ -158,11 +167,11 @@ class Starter:
             except NotFound:
                 self._own_threads.discard(thread)
                 if thread == claim:
-                    return Unclear("the slot's claim was taken away")
+                    return Unclear("the slot's claim was taken away", reason="StartUnclear")
                 return Refused(f"thread {thread} does not exist on the deployment", reason="ThreadNotFound")
             if isinstance(error, Conflict):
                 if thread == claim:
-                    return Unclear("a run is on the slot's thread already")
+                    return Unclear("a run is on the slot's thread already", reason="StartUnclear")
                 return Conflict("somebody else was using the thread", reason="ThreadBusy")
         if isinstance(error, NotFound) or "nvalid assistant" in error.message:
             return Refused(
@@ -188,65 +197,74 @@ class Starter:
         """What became of a claim: its run, or that it may be used, or that it is spent."""
         if (adopted := await self._adopt(order, claim)) is not None:
             return adopted
-        if claim.metadata.get(payload.SPENT):
-            return _Claim.SPENT
+        # Not what the spec says now: it may have been edited since.
+        shared = claim.metadata.get(payload.THREAD)
         mine = claim.metadata.get(payload.CLAIM) == self._token
-        if mine and claim.thread_id not in self._posted:
+        if not mine or claim.thread_id in self._posted:
+            self._await(claim, SETTLE if shared else timedelta(0) if mine else TAKE_OVER)
+            if shared is None:
+                # While the fence is pending, a late original is refused. Reading alone would let that land
+                # between the look and the next attempt (measured: 3 doubled of 240; with the fence 0).
+                await self._fence(order, claim)
+                if (adopted := await self._adopt(order, claim)) is not None:
+                    return adopted
+        elif shared == order.shared_thread:
             return _Claim.USABLE
-        age = self._now() - claim.created_at
-        patience = SETTLE if order.shared_thread else timedelta(0) if mine else TAKE_OVER
-        if age < patience:
-            wait = min((patience - age).total_seconds(), TAKE_OVER.total_seconds())
-            raise Unclear(
-                "the slot's start is not clear yet: waiting for its run to appear", retry_after=wait
-            )
-        if order.shared_thread is None:
-            # The fence: while it is pending, a late original is refused. Reading alone would let that land
-            # between the look and the next attempt (measured: 3 doubled of 240 slots; with the fence 0).
-            fence = await self._fence(order, claim)
-            if (adopted := await self._adopt(order, claim)) is not None:
-                if fence is not None:
-                    await order.client.cancel_run(claim.thread_id, fence.run_id)
-                return adopted
-        await order.client.update_thread(claim.thread_id, {payload.SPENT: True, payload.DISPOSAL: "delete"})
-        self._posted.discard(claim.thread_id)
         self._spent(order, claim.thread_id)
         return _Claim.SPENT
 
-    async def _fence(self, order: Order, claim: Thread) -> Run | None:
+    def _await(self, claim: Thread, patience: timedelta) -> None:
+        """Give the start that may have been sent on the claim that much time, from the claim on."""
+        left = patience - (self._now() - claim.created_at)
+        if left > timedelta(0):
+            text = "the slot's start is not clear yet: waiting for its run to appear"
+            raise Unclear(text, reason="StartUnclear", retry_after=min(left, TAKE_OVER).total_seconds())
+
+    async def _fence(self, order: Order, claim: Thread) -> None:
         body = {
             "assistant_id": order.spec.assistant,
             "input": {},
             "metadata": {payload.FENCE: True},
             "multitask_strategy": "reject",
-            "after_seconds": _A_DAY,
+            "after_seconds": TEN_YEARS,
         }
         try:
-            return await order.client.create_run(
-                claim.thread_id, body, request_id=f"{order.resource.key}/fence"
-            )
-        except Conflict:
-            return None
+            await order.client.create_run(claim.thread_id, body, request_id=f"{order.resource.key}/fence")
+        except Refused as error:
+            # A run or a fence is there, which the next look tells; or the thread is gone, or the assistant,
+            # and then a late original is refused as well.
+            if error.reason == "Unauthorized":
+                raise
 
     async def _adopt(self, order: Order, claim: Thread) -> ActiveRun | None:
         """The claim's run, if there is one: the oldest, for a person's resume run inherits our metadata."""
         uid, slot = claim.metadata.get(payload.UID), claim.metadata.get(payload.SLOT)
         try:
-            runs = await order.client.runs(order.shared_thread or claim.thread_id)
+            runs = await order.client.runs(claim.metadata.get(payload.THREAD) or claim.thread_id)
         except NotFound:
             return None
+        fences = [run for run in runs if run.metadata.get(payload.FENCE)]
         for run in runs:
             ours = (run.metadata.get(payload.UID), run.metadata.get(payload.SLOT)) == (uid, slot)
-            if ours and not run.metadata.get(payload.FENCE):
+            if ours and run not in fences:
+                await self._take_down(order, fences)
                 self._posted.discard(claim.thread_id)
                 trigger = Trigger(claim.metadata.get(payload.TRIGGER, Trigger.SCHEDULE))
                 scheduled = datetime.fromisoformat(str(claim.metadata[payload.SCHEDULED_TIME]))
-                return _active(run, scheduled, trigger, _attempt(claim))
+                # On a shared thread it may be another attempt's than this claim's.
+                return _active(run, scheduled, trigger, _attempt(run))
         return None
 
+    async def _take_down(self, order: Order, fences: list[Run]) -> None:
+        """Whoever adopts cancels: a process may have died, or had no answer, between fence and cancel."""
+        for fence in fences:
+            if fence.status == "pending":
+                with contextlib.suppress(Refused):
+                    await order.client.cancel_run(fence.thread_id, fence.run_id)
 
-def _attempt(claim: Thread) -> int:
-    attempt = claim.metadata.get(payload.ATTEMPT)
+
+def _attempt(one: Thread | Run) -> int:
+    attempt = one.metadata.get(payload.ATTEMPT)
     return attempt if isinstance(attempt, int) and attempt > 0 else 1
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from assistantcron import payload
 from assistantcron.facts import Fact
-from assistantcron.records import Thread
+from assistantcron.records import Server, Thread
 from assistantcron.resource import Key, Resource, Slot, claim_thread, rfc3339
 from assistantcron.rules import Retry
 
@@ -27,6 +27,10 @@ class Memory:
     retries: dict[str, Retry] = field(default_factory=dict)
     facts: tuple[Fact, ...] = ()
     """Found out, but not yet written: the API server did not answer."""
+    unanswered: tuple[Resource, tuple[Fact, ...]] | None = None
+    """A write that may have been carried out though it failed: of what, and news that nobody was told."""
+    client: Server | None = None
+    """The deployment as the last pass knew it."""
 
 
 class Table:
@@ -42,8 +46,8 @@ class Table:
         """The resource of that name, if there is one."""
         return self._memories.get(key)
 
-    def put(self, body: Mapping[str, Any], *, listed: bool = False) -> tuple[Memory, Resource | None] | None:
-        """Take an observed object in: its memory, and the resource that it replaces under its name.
+    def put(self, body: Mapping[str, Any], *, listed: bool = False) -> tuple[Memory, Memory | None] | None:
+        """Take an observed object in: its memory, and that of the one that it replaces under its name.
 
         None if it is no news: a watch may still bring versions older than what we have written since. A list
         (`listed`) is always right.
@@ -55,8 +59,9 @@ class Table:
             return memory, None
         old = memory.resource
         if old.uid != resource.uid:
-            memory = self._memories[resource.key] = Memory(resource)
-            return memory, old
+            replaced, memory = memory, Memory(resource)
+            self._memories[resource.key] = memory
+            return memory, replaced
         if old.resource_version == resource.resource_version or (not listed and _older(resource, old)):
             return None
         memory.resource = resource
@@ -69,16 +74,16 @@ class Table:
             return None
         return self._memories.pop(key)
 
-    def recorded(self, claim: Thread) -> bool:
+    def recorded(self, claim: Thread) -> bool | None:
         """Whether the slot of this claim is in a status that needs the thread no more.
 
-        Unknown resources: False, for they may be another operator's.
+        None for an unknown resource: it has been deleted, or is another operator's.
         """
         told = claim.metadata
         key = Key(str(told.get(payload.NAMESPACE)), str(told.get(payload.NAME)))
         memory = self._memories.get(key)
         if memory is None or memory.resource.uid != told.get(payload.UID):
-            return False
+            return None
         uid, status = memory.resource.uid, memory.resource.status
         if any(claim.thread_id in (run.thread_id, claim_thread(uid, run, status)) for run in status.active):
             return False

@@ -1,7 +1,8 @@
 """Deleting threads that nobody needs any more: after the outcome is in status, and never sooner.
 
 `recorder.py` names a thread when its end is in status (`later`). What an earlier process left behind, crashed
-between record and deletion, is found by metadata (`sweep`).
+between record and deletion, is found by metadata (`sweep`), and so is all that a deleted resource leaves
+(`gone`). What becomes of a thread, its own metadata and its runs say: a status can be forged.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from assistantcron.errors import AssistantCronError, NotFound, Transient
-from assistantcron.payload import DISPOSAL, NAME, NAMESPACE, OPERATOR, SLOT, SPENT, UID
+from assistantcron.payload import DISPOSAL, FENCE, NAME, NAMESPACE, OPERATOR, SLOT, UID, UNUSED, is_claim
 from assistantcron.records import Server, Thread
 
 log = logging.getLogger(__name__)
@@ -28,20 +30,29 @@ A frozen process must have lost its lease by then, or its late claim would find 
 SWEEP_SECONDS = 600.0
 _RETRY = timedelta(seconds=5)
 _WAITING = timedelta(seconds=60)
+_GO = timedelta(0)
+_GOES: tuple[dict[str, Any], ...] = ({DISPOSAL: "delete"}, {UNUSED: True})
+"""What a claim says that goes in the end, or goes if nothing has run on it."""
 
 
 @dataclass(frozen=True)
 class _Job:
+    """A thread to delete; without `thread_id`: all those of a resource that is gone."""
+
     client: Server
-    thread_id: str
     uid: str
+    thread_id: str | None = None
+    tombstone: bool = False
+    """It stays until its slot is recorded: till then a late original must find it there."""
 
 
 class Tidier:
     """One heap of threads to delete, one task."""
 
-    def __init__(self, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, *, now: Callable[[], datetime], recorded: Callable[[Thread], bool | None]) -> None:
+        """`recorded(claim)`: whether its slot is in a status; None if there is no such resource."""
         self._now = now
+        self._recorded = recorded
         self._heap: list[tuple[datetime, int, _Job]] = []
         self._sequence = itertools.count()
         self._queued: set[str] = set()
@@ -49,22 +60,30 @@ class Tidier:
     def __len__(self) -> int:
         return len(self._queued)
 
-    def later(self, client: Server, thread_id: str, uid: str, at: datetime) -> None:
-        """Delete the thread at that instant or after, if it carries `uid` and is marked for deletion."""
+    def later(
+        self, client: Server, thread_id: str, uid: str, at: datetime, *, tombstone: bool = False
+    ) -> None:
+        """Delete the thread at that instant or after, if it carries `uid` and is marked for deletion.
+
+        A `tombstone` is the claim of an attempt that was given up.
+        """
         if thread_id not in self._queued:
             self._queued.add(thread_id)
-            self._push(_Job(client, thread_id, uid), at)
+            self._push(_Job(client, uid, thread_id, tombstone), at)
 
-    async def sweep(self, client: Server, recorded: Callable[[Thread], bool]) -> None:
-        """Queue what an earlier process left: threads to delete whose slot `recorded` says is in status."""
-        marked = {OPERATOR: "run", DISPOSAL: "delete"}
+    def gone(self, client: Server, uid: str) -> None:
+        """The resource was deleted: so are its threads, once their runs have ended."""
+        self._push(_Job(client, uid), self._now())
+
+    async def sweep(self, client: Server) -> None:
+        """Queue what an earlier process left: threads to delete whose slot is in status."""
         try:
-            threads = await client.search_threads(marked)
+            threads = await self._search(client, {OPERATOR: "run"})
         except AssistantCronError as error:
             log.warning("cannot look for threads left behind: %s", error.message)
             return
         for thread in threads:
-            if thread.created_at < self._now() - GRACE and recorded(thread):
+            if thread.created_at < self._now() - GRACE and self._recorded(thread):
                 self.later(client, thread.thread_id, str(thread.metadata.get(UID)), self._now())
 
     async def run(self) -> None:
@@ -81,24 +100,63 @@ class Tidier:
         heapq.heappush(self._heap, (at, next(self._sequence), job))
 
     async def _tidy(self, job: _Job) -> None:
+        again = None
         try:
-            # Status can be forged by whoever may edit it; the thread's own word cannot.
-            thread = await job.client.thread(job.thread_id)
-            if thread.metadata.get(UID) == job.uid and thread.metadata.get(DISPOSAL) == "delete":
-                # A spent claim is busy with the fence on it.
-                if thread.status in ("busy", "interrupted") and not thread.metadata.get(SPENT):
-                    self._push(job, self._now() + (_WAITING if thread.status == "interrupted" else _RETRY))
-                    return
-                await job.client.delete_thread(job.thread_id)
-                log.info("thread deleted", extra=_where(thread))
-        except NotFound:
-            pass
+            if job.thread_id is None:
+                await self._tidy_all(job)
+            else:
+                again = await self._tidy_one(job, job.thread_id)
         except Transient:
-            self._push(job, self._now() + _RETRY)
-            return
+            again = _RETRY
         except AssistantCronError as error:
             log.warning("thread cannot be deleted: %s", error.message, extra={"thread_id": job.thread_id})
-        self._queued.discard(job.thread_id)
+        if again is not None:
+            self._push(job, self._now() + again)
+        elif job.thread_id is not None:
+            self._queued.discard(job.thread_id)
+
+    async def _tidy_all(self, job: _Job) -> None:
+        for thread in await self._search(job.client, {OPERATOR: "run", UID: job.uid}):
+            self.later(job.client, thread.thread_id, job.uid, max(self._now(), thread.created_at + GRACE))
+
+    async def _tidy_one(self, job: _Job, thread_id: str) -> timedelta | None:
+        """Delete the thread if it may go; how long to wait if it may not yet."""
+        try:
+            thread = await job.client.thread(thread_id)
+            if thread.metadata.get(UID) != job.uid or not is_claim(thread):
+                return None
+            if job.tombstone and self._recorded(thread) is False:
+                return _WAITING
+            again = await self._needed(job.client, thread)
+            if again is _GO:
+                await job.client.delete_thread(thread_id)
+                log.info("thread deleted", extra=_where(thread))
+        except NotFound:
+            return None
+        return again or None
+
+    async def _needed(self, client: Server, thread: Thread) -> timedelta | None:
+        """For how long the thread is needed yet, `_GO` if it is not; None if it is to be kept."""
+        goes, unused = thread.metadata.get(DISPOSAL) == "delete", thread.metadata.get(UNUSED)
+        if goes and thread.status not in ("busy", "interrupted"):
+            return _GO
+        if not goes and not unused:
+            return None
+        # A fence is no run, but it makes the thread busy.
+        runs = [run for run in await client.runs(thread.thread_id) if not run.metadata.get(FENCE)]
+        if not runs:
+            return _GO
+        if not goes:
+            await client.update_thread(thread.thread_id, {UNUSED: False})
+            return None
+        if any(run.status in ("pending", "running") for run in runs):
+            return _RETRY
+        waits_for_a_human = thread.status == "interrupted" and runs[-1].status == "success"
+        return _WAITING if waits_for_a_human else _GO
+
+    async def _search(self, client: Server, wanted: dict[str, Any]) -> list[Thread]:
+        found = [thread for goes in _GOES for thread in await client.search_threads({**wanted, **goes})]
+        return [thread for thread in found if is_claim(thread)]
 
 
 def _where(thread: Thread) -> dict[str, object]:

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from assistantcron.payload import run_body, slot_metadata, substitute, variables
-from assistantcron.resource import Slot
+from assistantcron.payload import ATTEMPT, is_claim, run_body, slot_metadata, substitute, variables
+from assistantcron.records import Thread
+from assistantcron.resource import Slot, slot_thread
 from assistantcron.schedule import load_zone
 from tests.core.builders import UID, at, resource, spec
 
@@ -147,3 +148,26 @@ class TestBody:
         self, thread: dict[str, Any] | None, strategy: str
     ) -> None:
         assert run_body(spec(thread=thread), VALUES, OWN)["multitask_strategy"] == strategy
+
+
+class TestClaims:
+    """A person's copy of a thread has its metadata, too: it must not be taken for the claim, or deleted."""
+
+    @pytest.mark.parametrize("attempt", [1, 2])
+    def test_the_thread_with_the_id_of_its_slot_and_attempt_is_one(self, attempt: int) -> None:
+        slot = Slot(at("08:00"))
+        thread = slot_thread(UID, slot.name, attempt)
+        assert is_claim(told(thread, slot_metadata(resource(), slot, attempt)))
+
+    @pytest.mark.parametrize("changes", [{ATTEMPT: 2}, {"assistantcron_uid": "x"}, {"assistantcron_slot": 1}])
+    def test_one_that_tells_of_another_is_none(self, changes: dict[str, Any]) -> None:
+        slot = Slot(at("08:00"))
+        thread = slot_thread(UID, slot.name, 1)
+        assert not is_claim(told(thread, slot_metadata(resource(), slot, 1) | changes))
+
+    def test_one_of_somebody_else_is_none(self) -> None:
+        assert not is_claim(told(slot_thread(UID, "x", 1), {}))
+
+
+def told(thread_id: str, metadata: dict[str, Any]) -> Thread:
+    return Thread(thread_id=thread_id, created_at=at("08:00"), metadata=metadata)

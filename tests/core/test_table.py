@@ -80,7 +80,7 @@ class TestObserving:
         news = seen.put(body(uid=OTHER, version="5"))
         assert news is not None
         memory, replaced = news
-        assert replaced is old.resource
+        assert replaced is old
         assert memory is not old
         assert memory.facts == ()
         assert memory is seen.get(KEY)
@@ -136,8 +136,8 @@ class TestRecordedClaims:
         assert not table(status=Status()).recorded(claim(Slot(at("07:00"), "now")))
 
     @pytest.mark.parametrize("metadata", [{payload.UID: OTHER}, {payload.NAME: "x"}, {payload.NAME: None}])
-    def test_that_of_an_unknown_resource_may_not(self, metadata: dict[str, Any]) -> None:
-        assert not table(status=status()).recorded(claim(Slot(at("07:00")), **metadata))
+    def test_of_an_unknown_resource_it_is_not_known(self, metadata: dict[str, Any]) -> None:
+        assert table(status=status()).recorded(claim(Slot(at("07:00")), **metadata)) is None
 
     def test_that_of_the_request_that_was_answered_last_may(self) -> None:
         # The server's clock is behind ours.
