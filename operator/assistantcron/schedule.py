@@ -22,7 +22,7 @@ from functools import lru_cache
 from importlib import resources
 from importlib.metadata import version
 from itertools import pairwise
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from assistantcron import cron
 from assistantcron.cron import Cron
@@ -52,16 +52,12 @@ def load_zone(name: str) -> ZoneInfo:
 
     `PYTHONTZPATH` overrides the package. Raises `InvalidTimeZone`.
     """
-    refusal = InvalidTimeZone(
-        f"time zone {name[:64]!r} must be an IANA name, such as Europe/Berlin or Etc/UTC"
-    )
     if name not in _zone_names():
-        raise refusal
+        raise InvalidTimeZone(
+            f"time zone {name[:64]!r} must be an IANA name, such as Europe/Berlin or Etc/UTC"
+        )
     if "PYTHONTZPATH" in os.environ:
-        try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise refusal from None
+        return ZoneInfo(name)
     path = resources.files("tzdata.zoneinfo").joinpath(*name.split("/"))
     with path.open("rb") as file:
         return ZoneInfo.from_file(file, key=name)
