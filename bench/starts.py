@@ -19,7 +19,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from assistantcron.deployment import CONNECTIONS, Deployment
+from assistantcron.connections import CONNECTIONS
+from assistantcron.deployment import Deployment
 from assistantcron.egress import Policy, Target
 from tests.bed.controlplane import ControlPlane
 from tests.bed.operator import Namespace, Operator, wait_for

@@ -6,60 +6,50 @@ than the error text, cut short. `tests/test_contract.py` holds the real server t
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
-import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp import AiohttpTransport
 from pydantic import TypeAdapter, ValidationError
 
 from assistantcron import __version__
 from assistantcron.answers import refusal
+from assistantcron.connections import check_literal, session, tls, unreachable
 from assistantcron.egress import Policy, Target
-from assistantcron.errors import (
-    AssistantCronError,
-    InvalidSpec,
-    NotFound,
-    Transient,
-    Unclear,
-)
+from assistantcron.errors import AssistantCronError, InvalidSpec, NotFound, Refused, Transient, Unclear
 from assistantcron.records import Run, Thread
 
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of one answer: a page of 1,000 threads with their metadata fits, an endless body does not."""
-CONNECTIONS = 50
 TIMEOUT = httpx.Timeout(10.0, connect=5.0, pool=10.0)
+TOTAL_SECONDS = 60.0
+"""For a whole exchange: a server that sends a byte now and then would hold us up for ever."""
 PAGE = 1000
+MOST = 100_000
+"""Threads that one search brings at the most: a server that ignores `offset` has no last page."""
 
 T = TypeVar("T")
 
-
+_ID = re.compile(r"[-0-9A-Za-z_]+")
 _THREAD, _THREADS = TypeAdapter(Thread), TypeAdapter(list[Thread])
 _RUN, _RUNS = TypeAdapter(Run), TypeAdapter(list[Run])
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 _LIST: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
+_SELECT = "".join(f"&select={field}" for field in Run.model_fields)
+"""All but the inputs of the runs; servers that do not know it ignore it."""
 
 
-class _CheckingResolver(AbstractResolver):
-    """Lets only permitted addresses through; the connection is made to just these (no rebinding)."""
+class _TooLarge(Unclear):
+    """The answer does not end where an answer must."""
 
-    def __init__(self, check: Callable[[str, str], None]) -> None:
-        self._check = check
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:  # noqa: ANN401 - aiohttp's own signature
-        found = await self._resolver.resolve(host, port, family)
-        for entry in found:
-            self._check(host, entry["host"])
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
+    reason = "InvalidResponse"
 
 
 class Deployment:
@@ -74,35 +64,32 @@ class Deployment:
         self._observe = observe
         self._target = target
         self._policy = policy
-        headers = {"user-agent": f"assistantcron/{__version__}", "accept": "application/json"}
+        headers = {
+            "user-agent": f"assistantcron/{__version__}",
+            "accept": "application/json",
+            # What is not compressed is as large as it looks.
+            "accept-encoding": "identity",
+        }
         if target.api_key:
             headers["x-api-key"] = target.api_key
         if target.authorization:
             headers["authorization"] = target.authorization
         try:
-            tls = ssl.create_default_context(cadata=target.ca)
-        except (ssl.SSLError, ValueError):
-            raise InvalidSpec(
-                "the Secret's key ca.crt must be a certificate in PEM", reason="InvalidSecret"
-            ) from None
+            # httpx looks into a host name only here, and then with exceptions of its own.
+            _ = httpx.URL(target.url).host
+        except (httpx.InvalidURL, ValueError):
+            raise InvalidSpec("the deployment's URL cannot be called", reason="InvalidURL") from None
+        # The transport calls it at the first request; `verify` keeps it from reading certificates of its own.
+        transport = AiohttpTransport(verify=tls(target.ca), client=lambda: session(target, policy))
         self._http = httpx.AsyncClient(
-            transport=AiohttpTransport(client=lambda: self._session(tls)),
+            transport=transport,
             headers=headers,
+            # What a server sets with one answer does not go with another request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             timeout=TIMEOUT,
             follow_redirects=False,
             trust_env=False,
         )
-
-    def _session(self, tls: ssl.SSLContext) -> aiohttp.ClientSession:
-        resolver = None if self._target.trusted else _CheckingResolver(self._policy.check_address)
-        connector = aiohttp.TCPConnector(
-            limit=CONNECTIONS,
-            ssl=tls,
-            resolver=resolver,
-            # Below the 5 s after which servers close an idle connection.
-            keepalive_timeout=4.0,
-        )
-        return aiohttp.ClientSession(connector=connector, auto_decompress=False)
 
     async def close(self) -> None:
         """Close its connections."""
@@ -117,16 +104,16 @@ class Deployment:
 
     async def thread(self, thread_id: str) -> Thread:
         """Read a thread; `NotFound` if it is gone."""
-        return await self._call("GET", f"/threads/{thread_id}", _THREAD)
+        return await self._call("GET", _thread(thread_id), _THREAD)
 
     async def update_thread(self, thread_id: str, metadata: Mapping[str, Any]) -> None:
         """Merge `metadata` into the thread's."""
-        await self._call("PATCH", f"/threads/{thread_id}", _ANYTHING, {"metadata": metadata})
+        await self._call("PATCH", _thread(thread_id), _ANYTHING, {"metadata": metadata})
 
     async def delete_thread(self, thread_id: str) -> None:
         """Delete a thread with its runs; one that is gone already is fine."""
         try:
-            await self._call("DELETE", f"/threads/{thread_id}", _ANYTHING)
+            await self._call("DELETE", _thread(thread_id), _ANYTHING)
         except NotFound:
             return
 
@@ -134,42 +121,56 @@ class Deployment:
         self, metadata: Mapping[str, Any], *, status: str | None = None, created_since: datetime | None = None
     ) -> list[Thread]:
         """All threads whose metadata contain these, by pages; with `created_since`, only the younger ones."""
-        found: list[Thread] = []
-        while True:
+        found: dict[str, Thread] = {}
+        limit, offset = PAGE, 0
+        while offset < MOST:
             body = {
                 "metadata": metadata,
-                "limit": PAGE,
-                "offset": len(found),
+                "limit": limit,
+                "offset": offset,
                 "sort_by": "thread_id" if created_since is None else "created_at",
                 "sort_order": "desc",
                 **({"status": status} if status else {}),
             }
-            page = await self._call("POST", "/threads/search", _THREADS, body)
-            found += page
-            if len(page) < PAGE or (created_since is not None and page[-1].created_at < created_since):
-                return [one for one in found if created_since is None or one.created_at >= created_since]
+            try:
+                page = await self._call("POST", "/threads/search", _THREADS, body)
+            except _TooLarge:
+                # With each thread comes its state, and not every server can leave that out.
+                if limit == 1:
+                    raise
+                limit //= 10
+                continue
+            before, offset = len(found), offset + len(page)
+            found |= {thread.thread_id: thread for thread in page}
+            if (
+                len(page) < limit
+                or len(found) == before
+                or (created_since is not None and page[-1].created_at < created_since)
+            ):
+                return [
+                    one for one in found.values() if created_since is None or one.created_at >= created_since
+                ]
+        raise Unclear(f"the search does not end after {MOST} threads", reason="InvalidResponse")
 
     async def create_run(self, thread_id: str, body: Mapping[str, Any], *, request_id: str) -> Run:
         """Start a run; `Unclear` means that it may have started."""
         return await self._call(
-            "POST", f"/threads/{thread_id}/runs", _RUN, body, {"x-request-id": request_id}
+            "POST", _thread(thread_id) + "/runs", _RUN, body, {"x-request-id": request_id}
         )
 
     async def runs(self, thread_id: str) -> list[Run]:
         """The thread's runs, oldest first: servers differ in order and paging, so all are sorted here."""
-        found = await self._call("GET", f"/threads/{thread_id}/runs?limit=1000", _RUNS)
+        found = await self._call("GET", f"{_thread(thread_id)}/runs?limit=1000{_SELECT}", _RUNS)
         return sorted(found, key=lambda run: run.created_at)
 
     async def run(self, thread_id: str, run_id: str) -> Run:
         """Read one run."""
-        return await self._call("GET", f"/threads/{thread_id}/runs/{run_id}", _RUN)
+        return await self._call("GET", _run(thread_id, run_id), _RUN)
 
     async def cancel_run(self, thread_id: str, run_id: str) -> None:
         """Stop a run; one that has ended or is gone is fine."""
         try:
-            await self._call(
-                "POST", f"/threads/{thread_id}/runs/{run_id}/cancel?action=interrupt&wait=1", _ANYTHING
-            )
+            await self._call("POST", _run(thread_id, run_id) + "/cancel?action=interrupt&wait=1", _ANYTHING)
         except NotFound:
             return
 
@@ -190,15 +191,16 @@ class Deployment:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> T:
-        result = "ok"
+        result = "Aborted"
         try:
-            # aiohttp does not ask the resolver about literal addresses.
-            if not self._target.trusted and re.fullmatch(r"[0-9.]+|.*:.*", self._target.host):
-                _check_literal(self._policy, self._target.host)
-            return await self._exchange(method, path, answer, body, headers)
+            check_literal(self._target, self._policy)
+            found = await self._exchange(method, path, answer, _written(body), headers)
+            result = "ok"
         except AssistantCronError as error:
             result = error.reason
             raise
+        else:
+            return found
         finally:
             self._observe(method, result)
 
@@ -207,15 +209,25 @@ class Deployment:
         method: str,
         path: str,
         answer: TypeAdapter[T],
-        body: Mapping[str, Any] | None,
+        body: bytes | None,
         headers: Mapping[str, str] | None,
     ) -> T:
+        if self._http.is_closed:
+            raise Transient("its connections have just been closed")
+        if body is not None:
+            headers = {"content-type": "application/json", **(headers or {})}
+        request = self._http.stream(method, self.url + path, content=body, headers=headers)
         try:
-            async with self._http.stream(method, self.url + path, json=body, headers=headers) as response:
+            async with asyncio.timeout(TOTAL_SECONDS), request as response:
                 content = await _bounded(response)
+        except httpx.UnsupportedProtocol:
+            raise Refused("the deployment's URL cannot be called", reason="InvalidURL") from None
         except httpx.HTTPError as error:
-            raise _unreachable(error) from None
-        except (TimeoutError, OSError, aiohttp.ClientError) as error:
+            # The transport calls a connection that was dropped later a connect error, too: its cause decides.
+            raise unreachable(error.__cause__) from None
+        except TimeoutError:
+            raise Unclear("the answer did not end in time") from None
+        except (OSError, aiohttp.ClientError) as error:
             raise Unclear(f"the connection failed ({type(error).__name__})") from None
         if response.is_success:
             try:
@@ -228,12 +240,30 @@ class Deployment:
         raise refusal(response.status_code, response.headers, content)
 
 
-def _check_literal(policy: Policy, host: str) -> None:
+def _thread(thread_id: str) -> str:
+    return f"/threads/{_safe(thread_id)}"
+
+
+def _run(thread_id: str, run_id: str) -> str:
+    return f"/threads/{_safe(thread_id)}/runs/{_safe(run_id)}"
+
+
+def _safe(identifier: str) -> str:
+    """An ID comes from a status, which people can forge: it must not lead to another path."""
+    if not _ID.fullmatch(identifier):
+        raise NotFound("no server gives such an ID", status=404)
+    return identifier
+
+
+def _written(body: Mapping[str, Any] | None) -> bytes | None:
     try:
-        policy.check_address(host, host)
-    except ValueError:
-        # Not a literal after all: the resolver will see it.
-        return
+        return None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        raise Refused(
+            "the spec has something that JSON cannot say, such as a number that is not finite or half "
+            "of a surrogate pair",
+            reason="InvalidSpec",
+        ) from None
 
 
 async def _bounded(response: httpx.Response) -> bytes:
@@ -244,28 +274,6 @@ async def _bounded(response: httpx.Response) -> bytes:
         content += chunk
         if len(content) > limit:
             if response.is_success:
-                raise Unclear(f"the answer is larger than {MAX_BODY} bytes", reason="InvalidResponse")
+                raise _TooLarge(f"the answer is larger than {MAX_BODY} bytes")
             break
     return bytes(content[:limit])
-
-
-def _unreachable(error: httpx.HTTPError) -> AssistantCronError:
-    """Whether the request surely never left.
-
-    The transport calls a connection dropped later a connect error, too, so its cause decides: after a lost
-    answer we look, we do not simply repeat.
-    """
-    cause = error.__cause__
-    if isinstance(cause, aiohttp.ClientConnectorDNSError):
-        return Transient("the host name cannot be resolved")
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        return Transient("the TLS certificate is not valid for this host", reason="TLSError")
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        return Transient("the connection was refused or the host is unreachable")
-    if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return Transient("the connection timed out")
-    if isinstance(error, httpx.TimeoutException) and not isinstance(
-        cause, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError
-    ):
-        return Unclear("no answer in time")
-    return Unclear("the connection was lost before the answer came")

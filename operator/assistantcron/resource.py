@@ -46,7 +46,10 @@ def rfc3339(instant: datetime) -> str:
 def _utc(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ValueError("must have a time zone")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be within the years 1 to 9999 in UTC") from None
 
 
 def _cut(message: object) -> object:
