@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any
 
 from assistantcron import documents
@@ -35,13 +36,15 @@ _METADATA = {
     *("deletionGracePeriodSeconds", "managedFields", "selfLink"),
 }
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9]([-\w.]*[A-Za-z0-9])?", re.ASCII)
 _NAMESPACE = re.compile(rf"(?=.{{1,63}}\Z){DNS_LABEL_PATTERN}")
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # What the API server's `isURL` takes, for the schemes that we know.
 _URL = re.compile(
     r"""(?i:https?)://
     (([-\w.~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})*@)?
-    (\[[0-9A-Fa-f:.]+(%25[-\w.~]+)?\] | ([-\w.~!$&'()*+,;=<>"] | [^\x00-\x7f] | %[89A-Fa-f][0-9A-Fa-f])*)
+    (\[(?P<address>[0-9A-Fa-f:.]+)(%25[-\w.~]+)?\]
+      | ([-\w.~!$&'()*+,;=<>"] | [^\x00-\x7f] | %[89A-Fa-f][0-9A-Fa-f])*)
     (:[0-9]*)?
     (/ ([^%?\x00-\x1f\x7f] | %[0-9A-Fa-f]{2})*)?
     (\? [^\x00-\x1f\x7f]*)?""",
@@ -148,13 +151,11 @@ def _metadata(metadata: object) -> Iterator[str]:
             yield f"metadata.{shown(field)}: is not a field of metadata"
     yield from _names(metadata)
     for field in ("labels", "annotations"):
-        entries = metadata.get(field) or {}
-        if not isinstance(entries, dict):
+        entries = metadata.get(field)
+        if isinstance(entries, dict):
+            yield from _texts(f"metadata.{field}", entries, labels=field == "labels")
+        elif entries is not None:
             yield f"metadata.{field}: must be an object"
-            continue
-        for key, value in entries.items():
-            if not isinstance(value, (str, type(None))):
-                yield f"metadata.{field}.{shown(key)}: must be text, so put it in quotes"
 
 
 def _names(metadata: dict[str, Any]) -> Iterator[str]:
@@ -170,6 +171,28 @@ def _names(metadata: dict[str, Any]) -> Iterator[str]:
         yield "metadata.namespace: must be at most 63 lower-case letters and digits, with dashes between"
 
 
+def _texts(where: str, entries: dict[str, Any], *, labels: bool) -> Iterator[str]:
+    mend = "must be at most 63 letters and digits, with dashes, dots or _ between"
+    for key, value in entries.items():
+        prefix, slash, name = (key if labels else key.lower()).rpartition("/")
+        if not _LABEL.fullmatch(name) or (slash and not _NAME.fullmatch(prefix)):
+            yield f"{where}.{shown(key)}: the key {mend}"
+        elif not isinstance(value, (str, type(None))):
+            yield f"{where}.{shown(key)}: must be text, so put it in quotes"
+        elif labels and value and not _LABEL.fullmatch(value):
+            yield f"{where}.{shown(key)}: {mend}"
+
+
+def _is_url(text: str) -> bool:
+    match = _URL.fullmatch(text)
+    if match and match["address"]:
+        try:
+            ip_address(match["address"])
+        except ValueError:
+            return False
+    return match is not None
+
+
 def _beyond_the_models(spec: AssistantCronSpec) -> Iterator[str]:
     """What the CRD, or `egress.py`, refuses in a spec that the models let pass."""
     configurable = (spec.config or {}).get("configurable")
@@ -177,7 +200,7 @@ def _beyond_the_models(spec: AssistantCronSpec) -> Iterator[str]:
         yield "spec.config.configurable: must be an object"
     elif configurable and len(configurable) > 1000:
         yield "spec.config.configurable: must not have more than 1000 entries"
-    if spec.webhook is not None and not _URL.fullmatch(spec.webhook):
+    if spec.webhook is not None and not _is_url(spec.webhook):
         yield f"spec.webhook: {MENDS[WEBHOOK_PATTERN]}"
     if spec.deployment is not None and (url := spec.deployment.url) is not None:
         try:

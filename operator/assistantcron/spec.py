@@ -201,14 +201,17 @@ def shown(key: str) -> str:
     return key if key.isprintable() and len(key) <= 60 else repr(key[:60])
 
 
-def _without_nulls(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _without_nulls(raw: Mapping[str, Any], model: type[_Model] = AssistantCronSpec) -> dict[str, Any]:
     """Drop nulls of our own fields; payloads keep theirs, which mean something to a graph."""
-    kept = {key: value for key, value in raw.items() if value is not None}
-    for key in ("thread", "deployment"):
+    fields = {to_camel(name) for name in model.model_fields}
+    kept = {key: value for key, value in raw.items() if value is not None or key not in fields}
+    for key, inner in _INSIDE.get(model, {}).items():
         if isinstance(kept.get(key), dict):
-            kept[key] = {
-                name: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-                for name, value in kept[key].items()
-                if value is not None
-            }
+            kept[key] = _without_nulls(kept[key], inner)
     return kept
+
+
+_INSIDE: dict[type[_Model], dict[str, type[_Model]]] = {
+    AssistantCronSpec: {"thread": Thread, "deployment": Deployment},
+    Deployment: {"serviceRef": ServiceReference, "secretRef": SecretReference},
+}
