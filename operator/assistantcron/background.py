@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ class Lanes:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._tasks: dict[object, asyncio.Task[None]] = {}
 
-    def start(self, lane: Hashable, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def start(self, lane: object, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do it, unless the lane's last piece is still under way: whoever comes again asks again."""
         if lane not in self._tasks:
             task = self._tasks[lane] = asyncio.create_task(work(), name=self._what)
@@ -64,7 +64,7 @@ class Lanes:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ended(self, lane: Hashable, task: asyncio.Task[None]) -> None:
+    def _ended(self, lane: object, task: asyncio.Task[None]) -> None:
         del self._tasks[lane]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed and goes on", self._what, exc_info=error)

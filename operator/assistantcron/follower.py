@@ -11,7 +11,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
+from assistantcron.background import Lanes, each, forever
 from assistantcron.errors import AssistantCronError, NotFound
 from assistantcron.facts import Ended
 from assistantcron.payload import FENCE, OPERATOR
@@ -21,8 +23,10 @@ from assistantcron.resource import ActiveRun, Key, Outcome, Resource, claim_thre
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
-WAITING_EVERY = 5
-"""Sweeps between two looks at a run that waits for a human."""
+PATIENT_EVERY = 5
+"""Rounds between two looks at a run that waits for a human, or that could not be seen last time."""
+AT_ONCE = 20
+"""Requests to one deployment: slots that start have the other connections."""
 FINAL: dict[str, Outcome] = {
     "success": "success",
     "error": "error",
@@ -35,6 +39,7 @@ FINAL: dict[str, Outcome] = {
 class _Followed:
     """A run in flight, and the client it was started with: an edit may have moved the resource since."""
 
+    uid: str
     key: Key
     client: Server
     run: ActiveRun
@@ -51,6 +56,9 @@ class Follower:
         self._now = now
         self._followed: dict[str, dict[str, _Followed]] = {}
         self._ended: dict[str, Ended] = {}
+        self._unseen: set[str] = set()
+        self._rounds = 0
+        self._lanes = Lanes("a sweep for runs that have ended")
 
     def __len__(self) -> int:
         return sum(len(runs) for runs in self._followed.values())
@@ -64,13 +72,14 @@ class Follower:
             # An edit of the deployment does not move a run; a new key for the same is the better one.
             moved = before is not None and before.client.url != client.url
             shared = run.thread_id != claim_thread(uid, run, status)
-            followed = _Followed(resource.key, before.client if before and moved else client, run, shared)
+            followed = _Followed(
+                uid, resource.key, before.client if before and moved else client, run, shared
+            )
             self._followed.setdefault(uid, {})[run.run_id] = followed
             if before and before.run.status != run.status:
                 # The pause is in status: it must not hide the end.
                 self._ended.pop(run.run_id, None)
-        for run_id in old:
-            self._ended.pop(run_id, None)
+        self._drop(old)
 
     def clients(self, uid: str) -> dict[str, Server]:
         """The client of each of the resource's runs in flight."""
@@ -78,8 +87,11 @@ class Follower:
 
     def forget(self, uid: str) -> None:
         """Stop following the resource's runs."""
-        for run_id in self._followed.pop(uid, {}):
-            self._ended.pop(run_id, None)
+        self._drop(self._followed.pop(uid, {}))
+
+    def servers(self) -> set[Server]:
+        """The clients of all runs in flight."""
+        return {one.client for runs in self._followed.values() for one in runs.values()}
 
     def ended(self, uid: str) -> tuple[Ended, ...]:
         """What has been seen to end, and is not yet in the status that was followed last."""
@@ -95,71 +107,107 @@ class Follower:
 
     async def run(self) -> None:
         """Sweep until cancelled."""
-        sweep = 0
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            sweep += 1
-            await asyncio.gather(
-                *(self._sweep(*group) for group in self._due(waiting_too=sweep % WAITING_EVERY == 0))
-            )
+        try:
+            await forever("the follower", self._round, pause=SWEEP_SECONDS)
+        finally:
+            await self._lanes.stop()
 
-    def _due(self, *, waiting_too: bool) -> list[tuple[Server, list[_Followed]]]:
-        """The runs to look at, by client."""
-        groups: dict[int, tuple[Server, list[_Followed]]] = {}
+    async def _round(self) -> None:
+        """Begin a sweep of every deployment where something is in flight and the last one is over."""
+        self._rounds += 1
+        due: dict[Server, list[_Followed]] = {}
         for runs in self._followed.values():
-            for one in runs.values():
-                if one.run.run_id not in self._ended and (waiting_too or one.run.status is None):
-                    groups.setdefault(id(one.client), (one.client, []))[1].append(one)
-        return list(groups.values())
+            for run_id, one in runs.items():
+                patient = one.run.status is not None or run_id in self._unseen
+                if run_id not in self._ended and (not patient or self._rounds % PATIENT_EVERY == 0):
+                    due.setdefault(one.client, []).append(one)
+        for client, group in due.items():
+            self._lanes.start(client, partial(self._sweep, client, group))
 
     async def _sweep(self, client: Server, due: list[_Followed]) -> None:
+        busy: set[str] = set()
+        if not all(one.shared for one in due):
+            try:
+                found = await client.search_threads({OPERATOR: "run"}, status="busy")
+            except Exception as error:  # noqa: BLE001 - a sweep must not end for the others
+                self._cannot_see(due, error)
+                return
+            busy = {thread.thread_id for thread in found}
+        looks = [one for one in due if one.shared or one.run.thread_id not in busy]
+        await each(looks, self._try_to_observe, at_once=AT_ONCE)
+
+    async def _try_to_observe(self, one: _Followed) -> None:
         try:
-            busy: set[str] = set()
-            if not all(one.shared for one in due):
-                busy = {
-                    thread.thread_id
-                    for thread in await client.search_threads({OPERATOR: "run"}, status="busy")
-                }
-            await asyncio.gather(
-                *(self._observe(one) for one in due if one.shared or one.run.thread_id not in busy)
-            )
-        except AssistantCronError as error:
-            log.warning("cannot see how runs are doing: %s", error.message, extra={"reason": error.reason})
+            await self._observe(one)
+        except Exception as error:  # noqa: BLE001 - the same
+            self._cannot_see([one], error)
+
+    def _cannot_see(self, due: list[_Followed], error: Exception) -> None:
+        where = _where(due[0]) if len(due) == 1 else {}
+        if isinstance(error, AssistantCronError):
+            extra = {**where, "reason": error.reason}
+            log.warning("cannot see how %d of the runs are doing: %s", len(due), error.message, extra=extra)
+        else:
+            log.error("looking at %d of the runs failed", len(due), exc_info=error, extra=where)
+        for one in filter(self._is_followed, due):
+            self._unseen.add(one.run.run_id)
+            if isinstance(error, AssistantCronError) and error.reason == "Unauthorized":
+                # A pass reads the Secret again, and brings a client with a new key if there is one.
+                self._changed(one.key)
 
     async def _observe(self, one: _Followed) -> None:
-        end = await self._end_of(one, one.run)
+        end = await self._end_of(one)
+        # Meanwhile somebody else may have looked, and a pass recorded it.
+        if not self._is_followed(one):
+            return
+        self._unseen.discard(one.run.run_id)
         if end is not None and not (end.awaiting and one.run.status == "interrupted"):
             self._ended[end.run_id] = end
             self._changed(one.key)
 
-    async def _end_of(self, one: _Followed, run: ActiveRun) -> Ended | None:
+    def _is_followed(self, one: _Followed) -> bool:
+        return self._followed.get(one.uid, {}).get(one.run.run_id) == one
+
+    def _drop(self, runs: dict[str, _Followed]) -> None:
+        for run_id in runs:
+            self._ended.pop(run_id, None)
+            self._unseen.discard(run_id)
+
+    async def _end_of(self, one: _Followed) -> Ended | None:
         """None while it goes on."""
+        run, client = one.run, one.client
         try:
-            last = await one.client.run(run.thread_id, run.run_id)
-            if last.status not in FINAL:
+            first = await client.run(run.thread_id, run.run_id)
+            if first.status not in FINAL:
                 return None
-            thread = await one.client.thread(run.thread_id)
-            waits = thread.status == "interrupted" and last.status == "success"
-            if run.status == "interrupted" or waits or (thread.status == "busy" and not one.shared):
-                there = await one.client.runs(run.thread_id)
-                runs = [other for other in there if not other.metadata.get(FENCE)]
-                # A person resumes with a run of their own; on a shared thread others' runs come as well,
-                # so there only what follows a pause that we have seen is taken for its end.
-                later = runs if run.status == "interrupted" or not one.shared else [last]
-                last = [r for r in later if r.created_at >= last.created_at][-1]
-                waits = (
-                    thread.status == "interrupted"
-                    and last.status == "success"
-                    and last.run_id == runs[-1].run_id
-                )
+            thread = await client.thread(run.thread_id)
+            runs = [first, *await self._later(one, first, thread)]
         except NotFound:
+            # A router with nothing behind it answers 404 to everything; a server finds something, or nothing.
+            await client.search_threads({OPERATOR: "run"}, status="busy")
             return Ended(run.run_id, "lost", self._now(), "run or thread was deleted before the end was seen")
+        # On a shared thread others' runs come as well: there only what follows a pause is taken for its end.
+        last = first if one.shared and run.status is None else runs[-1]
         if last.status not in FINAL:
             return None
         ended_at = last.updated_at or self._now()
-        if waits:
+        if thread.status == "interrupted" and last.status == "success" and last is runs[-1]:
             return Ended(run.run_id, "interrupted", ended_at, "waits for a human", awaiting=True)
         return Ended(run.run_id, FINAL[last.status], ended_at, _message(last, thread))
+
+    async def _later(self, one: _Followed, first: Run, thread: Thread) -> list[Run]:
+        """The runs after it, with which people resume it; not read where there can be none that count."""
+        paused = first.status == "success" and thread.status == "interrupted"
+        resumed = thread.status == "busy" or (first.status == "success" and thread.status == "error")
+        if not (one.run.status == "interrupted" or paused or (resumed and not one.shared)):
+            return []
+        return [
+            other
+            for other in await one.client.runs(one.run.thread_id)
+            if other.run_id != first.run_id
+            and other.created_at >= first.created_at
+            and not other.metadata.get(FENCE)
+        ]
 
 
 def _message(last: Run, thread: Thread) -> str | None:
@@ -170,3 +218,12 @@ def _message(last: Run, thread: Thread) -> str | None:
         return None
     kind, text = str(thread.error.get("error", "")), str(thread.error.get("message", ""))
     return " ".join(f"{kind}: {text}".split())[:300].strip(": ") or None
+
+
+def _where(one: _Followed) -> dict[str, str]:
+    return {
+        "namespace": one.key.namespace,
+        "cron": one.key.name,
+        "run_id": one.run.run_id,
+        "thread_id": one.run.thread_id,
+    }
