@@ -26,7 +26,7 @@ from assistantcron.spec import AssistantCronSpec, parse_spec
 from assistantcron.starter import Order, Starter
 from assistantcron.status import Frame, fold
 from assistantcron.table import Memory, Table
-from assistantcron.targets import Targets
+from assistantcron.targets import Targets, mend_of_credentials
 
 log = logging.getLogger("assistantcron")
 
@@ -147,6 +147,8 @@ class Reconciler:
             passing = isinstance(error, Transient)
             return None, Health(ready=False, reason=error.reason, message=error.message, stalled=not passing)
         health = await self.lookups.health(client, spec.assistant, spec.thread.id if spec.thread else None)
+        if health.reason == "Unauthorized":
+            health = replace(health, message=f"{health.message}; {mend_of_credentials(spec)}")
         return client, SUSPENDED if spec.suspend and health.ready else health
 
     async def _observe(self, memory: Memory, view: View, client: Deployment | Health) -> View:

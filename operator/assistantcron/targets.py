@@ -19,7 +19,8 @@ from assistantcron.settings import PREFIX, Settings
 from assistantcron.shared import Shared
 from assistantcron.spec import AssistantCronSpec
 
-SECRET_KEPT = timedelta(seconds=60)
+SECRET_KEPT = timedelta(seconds=15)
+"""No longer: a person who has mended a Secret waits for it."""
 
 
 class Targets:
@@ -72,6 +73,15 @@ class Targets:
         """Close all connections."""
         for client in self._clients.values():
             await client.close()
+
+
+def mend_of_credentials(spec: AssistantCronSpec) -> str:
+    """What to do when the deployment does not accept what it is sent."""
+    if spec.deployment is None:
+        return f"check the operator's {PREFIX}DEPLOYMENT_API_KEY"
+    if (secret := spec.deployment.secret_ref) is not None:
+        return f"check apiKey and authorization in Secret {secret.name}"
+    return "no credentials are sent to it: put URL and key in a Secret and use spec.deployment.secretRef"
 
 
 def default_target(settings: Settings) -> Target | None:
