@@ -120,11 +120,9 @@ def _read_yaml(chunk: str, line: int, problem: str) -> Iterator[Document]:
                 if value is not None:
                     yield Document(line + 1 + first, value, tuple(building.mistakes))
     except yaml.YAMLError as error:
-        bad, why = line, "is not YAML"
-        if isinstance(error, yaml.MarkedYAMLError):
-            mark = error.problem_mark or error.context_mark
-            bad, why = line + (mark.line if mark else 0), error.problem or error.context or why
-        yield Document(bad + 1, None, (f"line {bad + 1}: {why}",))
+        mark = getattr(error, "problem_mark", None)
+        bad = line + 1 + (mark.line if mark else 0)
+        yield Document(bad, None, (f"line {bad}: {getattr(error, 'problem', None) or 'is not YAML'}",))
 
 
 @dataclass
@@ -151,11 +149,8 @@ class _Building:
     def build(self, events: Iterator[Any]) -> tuple[Any, int]:
         """The value, and its first line counted from where the events begin."""
         root, first = None, None
-        for event in events:
-            if first is None:
-                first = event.start_mark.line
-            if isinstance(event, yaml.DocumentEndEvent):
-                break
+        while not isinstance(event := next(events), yaml.DocumentEndEvent):
+            first = event.start_mark.line if first is None else first
             if isinstance(event, yaml.CollectionStartEvent):
                 if len(self._open) == DEEPEST:
                     raise _wrong(event, f"is nested more than {DEEPEST} levels deep")
