@@ -18,6 +18,7 @@ import pytest
 
 from tests.bed import binaries
 from tests.bed.operator import wait_for
+from tests.bed.process import DIE_WITH_PARENT
 from tests.bed.stage import Stage
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +49,7 @@ STORY = [
     r"s from now|in the meantime",
     r"\$ kubectl get acron -o wide\nNAME .*\nhello .* True +success .*\nnightly-report .* True +error ",
     r"\"runId\": \"[0-9a-f-]{36}\",\n.*\n.*\n +\"status\": \"success\",\n +\"threadId\": \"[0-9a-f-]{36}\"",
-    r"\$ kubectl events\n(.*\n)* .*RunCompleted +AssistantCron/hello ",
+    r"\$ kubectl events\n(.*\n)*.*RunCompleted +AssistantCron/hello ",
     r"8/8  ",
     r"GET /threads/\S{36} +nightly-report, error\n +Thread with ID \S+ not found\n",
     r"GET /threads/\S{36} +nightly-report, success\n +Thread with ID \S+ not found\n",
@@ -80,6 +81,8 @@ class Demo:
                     **os.environ,
                     "KUBEBUILDER_ASSETS": str(binaries.find()),
                     "TMPDIR": str(self.temporary),
+                    "NO_COLOR": "",
+                    "DEMO_OF_TEST": str(folder),
                     **settings,
                 },
                 stdin=subprocess.DEVNULL if screen is None else screen,
@@ -96,7 +99,7 @@ class Demo:
             with self._told.open("ab") as told, contextlib.suppress(OSError):
                 while select.select([self._terminal], [], [], 0)[0]:
                     told.write(os.read(self._terminal, 65536))
-        return self._told.read_text(encoding="utf-8")
+        return self._told.read_bytes().decode()
 
     def complained(self) -> str:
         return self._errors.read_text(encoding="utf-8")
@@ -116,7 +119,7 @@ class Demo:
 
     def relatives(self) -> dict[int, str]:
         """PID and command of every process that has its environment, its own too."""
-        mark = f"TMPDIR={self.temporary}".encode()
+        mark = f"DEMO_OF_TEST={self.temporary.parent}".encode()
         found = {}
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -150,6 +153,12 @@ def start_demo(tmp_path: Path) -> Iterator[StartDemo]:
     finally:
         for demo in demos:
             demo.close()
+
+
+def test_a_server_does_not_begin_when_its_starter_has_ended() -> None:
+    launched = [sys.executable, "-c", DIE_WITH_PARENT, "1", "echo", "I live"]
+    done = subprocess.run(launched, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +227,7 @@ def test_a_part_that_dies_on_the_way_is_named_at_once(start_demo: StartDemo) -> 
 
 
 def test_it_ends_when_nobody_reads_any_more(start_demo: StartDemo) -> None:
-    demo = start_demo(["sh", "-c", f"{shlex.join(DEMO)} | head -n 3"])
+    demo = start_demo(["sh", "-c", f"{shlex.join(DEMO)} | head -n 16"])
     assert demo.end() == 0
     assert demo.told().startswith("\nThis is one AssistantCron")
     assert demo.complained() == ""

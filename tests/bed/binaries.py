@@ -212,6 +212,6 @@ def _progress(what: str) -> Iterator[None]:
 
 if __name__ == "__main__":
     try:
-        print(find())
+        print(f"kube-apiserver, etcd and kubectl are in {find()}")
     except KeyboardInterrupt:
         sys.exit("interrupted: nothing is kept of what was unfinished")

@@ -125,7 +125,7 @@ Nobody has to wait for half past two. An annotation asks for a run; each new tex
 
     def make_mistakes(self) -> None:
         self.stage.title("Mistakes, which show now and not at half past two")
-        self.stage.say("A schedule that is none; the API server refuses it:")
+        self.stage.say("What is not a schedule, the API server refuses:")
         self.patch({"schedule": "every night"}, status=1)
         self.pause("An assistant that the server does not have:")
         self.patch({"assistant": "agnet"})
@@ -153,7 +153,7 @@ Nobody has to wait for half past two. An annotation asks for a run; each new tex
         )
         self.stage.do("kubectl get acron -o wide")
         self.stage.do("kubectl get acron hello -o jsonpath-as-json='{.status.lastRun}'")
-        self.stage.say("\nEverything that has come to pass:")
+        self.stage.say("\nThe Events so far:")
         self.stage.do("kubectl events")
 
     def show_what_is_left(self) -> None:

@@ -62,11 +62,14 @@ class Stage:
         """The next step begins."""
         self._step += 1
         self.where = f"in step {self._step} of {self._steps}"
-        self.say(f"\n\n{self._step}/{self._steps}  {text}\n", bold=True)
+        self.say("\n")
+        self.say(f"{self._step}/{self._steps}  {text}", bold=True)
+        self.say()
 
     def do(self, command: str, *, status: int = 0) -> None:
         """Show a command, run it, show what it prints. Raises `RuntimeError` if it ends otherwise."""
-        self.say(f"\n$ {command}", bold=True)
+        self.say()
+        self.say(f"$ {command}", bold=True)
         with subprocess.Popen(
             shlex.split(command),
             cwd=ROOT,
@@ -140,7 +143,9 @@ def perform(story: Callable[[Stage], str], steps: int) -> int:
     try:
         with contextlib.ExitStack() as stack:
             folder = tempfile.TemporaryDirectory(prefix="assistantcron-demo-", ignore_cleanup_errors=True)
-            stage = Stage(Path(stack.enter_context(folder)), stack, steps)
+            # Its servers, too, leave what is temporary there.
+            os.environ["TMPDIR"] = stack.enter_context(folder)
+            stage = Stage(Path(folder.name), stack, steps)
             try:
                 closing = story(stage)
                 stage.say("\n\nStopping everything … ", end="")
