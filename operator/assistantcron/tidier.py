@@ -7,15 +7,14 @@ between record and deletion, is found by metadata (`sweep`), and so is all that 
 
 from __future__ import annotations
 
-import asyncio
-import heapq
-import itertools
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+from assistantcron.background import Lanes, each, forever
 from assistantcron.errors import AssistantCronError, NotFound, Transient
 from assistantcron.payload import DISPOSAL, FENCE, NAME, NAMESPACE, OPERATOR, SLOT, UID, UNUSED, is_claim
 from assistantcron.records import Server, Thread
@@ -28,6 +27,9 @@ GRACE = timedelta(seconds=10)
 A frozen process must have lost its lease by then, or its late claim would find the ID free again.
 """
 SWEEP_SECONDS = 600.0
+ROUND_SECONDS = 1.0
+AT_ONCE = 10
+"""Requests to one deployment: what starts and what is followed goes first."""
 _RETRY = timedelta(seconds=5)
 _WAITING = timedelta(seconds=60)
 _GO = timedelta(0)
@@ -42,23 +44,26 @@ class _Job:
     client: Server
     uid: str
     thread_id: str | None = None
-    tombstone: bool = False
+    tombstone: bool = field(default=False, compare=False)
     """It stays until its slot is recorded: till then a late original must find it there."""
 
 
 class Tidier:
-    """One heap of threads to delete, one task."""
+    """What is to go, and when; each deployment goes at its own pace."""
 
     def __init__(self, *, now: Callable[[], datetime], recorded: Callable[[Thread], bool | None]) -> None:
         """`recorded(claim)`: whether its slot is in a status; None if there is no such resource."""
         self._now = now
         self._recorded = recorded
-        self._heap: list[tuple[datetime, int, _Job]] = []
-        self._sequence = itertools.count()
-        self._queued: set[str] = set()
+        self._jobs: dict[_Job, datetime] = {}
+        self._lanes = Lanes("deleting threads")
 
     def __len__(self) -> int:
-        return len(self._queued)
+        return sum(job.thread_id is not None for job in self._jobs)
+
+    def servers(self) -> set[Server]:
+        """The clients of all that waits."""
+        return {job.client for job in self._jobs}
 
     def later(
         self, client: Server, thread_id: str, uid: str, at: datetime, *, tombstone: bool = False
@@ -67,13 +72,11 @@ class Tidier:
 
         A `tombstone` is the claim of an attempt that was given up.
         """
-        if thread_id not in self._queued:
-            self._queued.add(thread_id)
-            self._push(_Job(client, uid, thread_id, tombstone), at)
+        self._jobs.setdefault(_Job(client, uid, thread_id, tombstone), at)
 
     def gone(self, client: Server, uid: str) -> None:
         """The resource was deleted: so are its threads, once their runs have ended."""
-        self._push(_Job(client, uid), self._now())
+        self._jobs.setdefault(_Job(client, uid), self._now())
 
     async def sweep(self, client: Server) -> None:
         """Queue what an earlier process left: threads to delete whose slot is in status."""
@@ -88,16 +91,19 @@ class Tidier:
 
     async def run(self) -> None:
         """Delete what is due, until cancelled."""
-        while True:
-            now = self._now()
-            due = []
-            while self._heap and self._heap[0][0] <= now:
-                due.append(heapq.heappop(self._heap)[2])
-            await asyncio.gather(*(self._tidy(job) for job in due))
-            await asyncio.sleep(1.0)
+        try:
+            await forever("the tidier", self._round, pause=ROUND_SECONDS)
+        finally:
+            await self._lanes.stop()
 
-    def _push(self, job: _Job, at: datetime) -> None:
-        heapq.heappush(self._heap, (at, next(self._sequence), job))
+    async def _round(self) -> None:
+        now = self._now()
+        due: dict[Server, list[_Job]] = {}
+        for job, at in self._jobs.items():
+            if at <= now:
+                due.setdefault(job.client, []).append(job)
+        for client, jobs in due.items():
+            self._lanes.start(client, partial(each, jobs, self._tidy, at_once=AT_ONCE))
 
     async def _tidy(self, job: _Job) -> None:
         again = None
@@ -110,10 +116,12 @@ class Tidier:
             again = _RETRY
         except AssistantCronError as error:
             log.warning("thread cannot be deleted: %s", error.message, extra={"thread_id": job.thread_id})
-        if again is not None:
-            self._push(job, self._now() + again)
-        elif job.thread_id is not None:
-            self._queued.discard(job.thread_id)
+        except Exception:
+            log.exception("deleting a thread failed", extra={"thread_id": job.thread_id})
+        if again is None:
+            self._jobs.pop(job, None)
+        else:
+            self._jobs[job] = self._now() + again
 
     async def _tidy_all(self, job: _Job) -> None:
         for thread in await self._search(job.client, {OPERATOR: "run", UID: job.uid}):

@@ -51,10 +51,10 @@ KINDS: dict[str, Json] = {
 
 
 class Clock:
-    """The real one, and so many seconds ahead."""
+    """The real one, and so far ahead: at first to ten seconds past a minute, so that no slot comes in a test."""
 
     def __init__(self) -> None:
-        self.ahead = timedelta(0)
+        self.ahead = timedelta(seconds=70 - datetime.now(UTC).second)
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead
@@ -252,15 +252,22 @@ class Life:
         if (memory := self.table.remove(KEY, uid)) is not None:
             self.reconciler.gone(memory)
 
-    async def look(self, times: int = 1, *, watch: bool = True) -> None:
-        """So many passes, each at the time for which it was asked, if that is in the future."""
-        for number in range(times):
-            if watch:
-                self.watch()
-            if number or not watch:
-                self.clock.forward(max((self.wakes[KEY] - self.clock()).total_seconds(), 0.0))
-            self.wakes.pop(KEY, None)
-            await self.reconciler.look(KEY)
+    async def look(self, *, watch: bool = True) -> None:
+        """One pass, now."""
+        if watch:
+            self.watch()
+        self.wakes.pop(KEY, None)
+        await self.reconciler.look(KEY)
+
+    async def go_on(self, seconds: float) -> None:
+        """All passes that come within that time, and without news from the watch."""
+        end = self.clock() + timedelta(seconds=seconds)
+        for _ in range(100):
+            if (at := self.wakes.get(KEY, end)) >= end:
+                return
+            self.clock.forward(max((at - self.clock()).total_seconds(), 0.0))
+            await self.look(watch=False)
+        raise AssertionError("it looks again and again")
 
     async def see(self) -> None:
         """Look how the runs in flight are doing, and at the resource."""
@@ -270,11 +277,10 @@ class Life:
     async def tidy(self, seconds: float = 0.0) -> None:
         """Delete what is due by then."""
         self.clock.forward(seconds)
-        heap = self.tidier._heap
-        for job in [job for at, _, job in sorted(heap, key=lambda one: one[:2]) if at <= self.clock()]:
-            heap[:] = [entry for entry in heap if entry[2] is not job]
-            await self.tidier._tidy(job)
-        heap.sort(key=lambda one: one[:2])
+        due = sorted((at, number, job) for number, (job, at) in enumerate(self.tidier._jobs.items()))
+        for at, _, job in due:
+            if at <= self.clock():
+                await self.tidier._tidy(job)
 
     async def sweep(self) -> None:
         """Look for what an earlier life has left, and delete it."""
