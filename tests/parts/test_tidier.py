@@ -178,7 +178,7 @@ async def test_what_is_to_be_kept_is_never_deleted(
         metadata(**{payload.UID: OTHER}),
         metadata(**{payload.UID: None}),
         metadata(**{payload.SLOT: "2026-03-02T09:00:00Z"}),
-        metadata(**{payload.ATTEMPT: 2}),
+        metadata() | {payload.ATTEMPT: 2},
         metadata(**{payload.UID: "not a UUID"}),
     ],
 )
