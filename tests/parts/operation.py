@@ -51,7 +51,7 @@ KINDS: dict[str, Json] = {
 
 
 class Clock:
-    """The real one, and so far ahead: at first to ten seconds past a minute, so that no slot comes in a test."""
+    """The real one, and so far ahead: at first to ten seconds past a minute, so that no slot comes by itself."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(seconds=70 - datetime.now(UTC).second)
