@@ -9,12 +9,13 @@ seconds) and ANDs a day of month with `#`, gets plain numbers and finds the next
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 
-from croniter import CroniterBadDateError, croniter
+from croniter import croniter
 
 from assistantcron.errors import InvalidSchedule
 
@@ -34,7 +35,7 @@ _NTH = re.compile(r"(?P<day>\w+)#(?P<nth>[1-5])", re.ASCII)
 _ANY = re.compile(r"[*?](?:/0*1)?", re.ASCII)
 _LAST_DAY = 0
 _EACH = 0
-_SOME_DAY = datetime(2000, 1, 1)  # noqa: DTZ001 - wall-clock times have no zone
+_LEAP_YEAR = datetime(2000, 1, 1)  # noqa: DTZ001 - wall-clock times have no zone
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,18 @@ def parse(expression: str) -> Cron:
     )
     days = _days(expression, parts[2].split(","))
     weekdays = _weekdays(expression, parts[4].split(","))
-    lines = (
-        croniter(f"{_list(minutes, 60)} {_list(hours, 24)} {day} {_list(months, 12)} {weekday}", _SOME_DAY)
-        for day, weekday in _ways(days, weekdays)
-    )
     cron = Cron(
         minutes=sum(sum(1 << minute for minute in minutes) << 60 * hour for hour in hours),
         months=frozenset(months),
         days=days,
         weekdays=weekdays,
         cadence=parts[0][0] in "*?" or parts[1][0] in "*?",
-        lines=tuple(line for line in lines if _comes(line)),
+        lines=tuple(
+            croniter(
+                f"{_list(minutes, 60)} {_list(hours, 24)} {day} {_list(months, 12)} {weekday}", _LEAP_YEAR
+            )
+            for day, weekday in _ways(months, days, weekdays)
+        ),
     )
     if not cron.lines:
         raise _refused(expression, "never comes: none of its months has such a day; L is a month's last day")
@@ -219,12 +221,16 @@ def _weekdays(expression: str, atoms: list[str]) -> frozenset[tuple[int, int]] |
 
 
 def _ways(
-    days: frozenset[int] | None, weekdays: frozenset[tuple[int, int]] | None
+    months: set[int], days: frozenset[int] | None, weekdays: frozenset[tuple[int, int]] | None
 ) -> Iterable[tuple[str, str]]:
-    """Day of month and day of week of each line for croniter, none of which has to combine the two."""
+    """Day of month and day of week of each line for croniter, none of which has to combine the two.
+
+    Days that none of the months has are left out.
+    """
+    longest = max(monthrange(_LEAP_YEAR.year, month)[1] for month in months)
     if days is None and weekdays is None:
         yield "*", "*"
-    if numbers := {day for day in days or () if day != _LAST_DAY}:
+    if numbers := {day for day in days or () if _LAST_DAY < day <= longest}:
         yield _list(numbers, 31), "*"
     if _LAST_DAY in (days or ()):
         yield "L", "*"
@@ -236,11 +242,3 @@ def _ways(
 
 def _list(values: Collection[int], size: int) -> str:
     return "*" if len(values) == size else ",".join(map(str, sorted(values)))
-
-
-def _comes(line: croniter) -> bool:
-    try:
-        line.get_next(datetime, _SOME_DAY)
-    except CroniterBadDateError:
-        return False
-    return True
