@@ -19,6 +19,7 @@ import kopf
 from assistantcron import __version__, handlers
 from assistantcron import settings as settings_module
 from assistantcron.anydepth import read_any_depth
+from assistantcron.background import forever
 from assistantcron.clock import now
 from assistantcron.errors import InvalidSettings, Transient
 from assistantcron.follower import Follower
@@ -140,22 +141,24 @@ class Operator:
             scheduler.forget(memory.resource.key)
 
         async def sweep() -> None:
+            for client in targets.clients():
+                await tidier.sweep(client)
+            await targets.prune(follower.servers() | tidier.servers())
+
+        async def sweeps() -> None:
             # Not at once: the list must be in, or all that is there looks unknown.
             await asyncio.sleep(GRACE.total_seconds())
-            while True:
-                for client in targets.clients():
-                    await tidier.sweep(client)
-                await asyncio.sleep(SWEEP_SECONDS)
+            await forever("the sweep", sweep, pause=SWEEP_SECONDS)
 
         # Before kopf: at its end kopf cancels every task that is younger than itself.
         background = [
             asyncio.create_task(coroutine, name=name)
             for name, coroutine in (
-                ("scheduler", scheduler.run()),
+                ("scheduler", forever("the scheduler", scheduler.run, pause=1.0)),
                 ("follower", follower.run()),
                 ("tidier", tidier.run()),
-                ("events", recorder.run()),
-                ("sweep", sweep()),
+                ("events", forever("posting Events", recorder.run, pause=1.0)),
+                ("sweep", sweeps()),
             )
         ]
         for task in background:

@@ -30,7 +30,7 @@ class Lookups:
     """Answers as `Health`, ready to stand in a condition."""
 
     def __init__(self, *, now: Callable[[], datetime]) -> None:
-        self._answers: Shared[tuple[int, str, str], Health] = Shared(now=now)
+        self._answers: Shared[tuple[Server, str, str], Health] = Shared(now=now)
 
     async def health(self, client: Server, assistant: str, thread: str | None) -> Health:
         """`GOOD`, or the first thing that is wrong."""
@@ -41,7 +41,7 @@ class Lookups:
 
     def distrust(self, client: Server) -> None:
         """Ask again next time: a start there has just been refused."""
-        self._answers.drop(lambda question: question[0] == id(client))
+        self._answers.drop(lambda question: question[0] is client)
 
     async def _ask(
         self, client: Server, kind: str, name: str, look: Callable[[], Coroutine[Any, Any, object]]
@@ -68,5 +68,5 @@ class Lookups:
             return GOOD
 
         return await self._answers.get(
-            (id(client), kind, name), answer, lambda health: KEPT_GOOD if health.ready else KEPT_BAD
+            (client, kind, name), answer, lambda health: KEPT_GOOD if health.ready else KEPT_BAD
         )

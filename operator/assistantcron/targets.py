@@ -6,13 +6,13 @@ Between `reconciler.py` and the parts `kube.py` and `deployment.py`; who may cal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from assistantcron.deployment import Deployment
 from assistantcron.egress import Policy, Target, parse_url, target_of
-from assistantcron.errors import InvalidSettings, InvalidSpec
+from assistantcron.errors import InvalidSettings, InvalidSpec, Transient
 from assistantcron.kube import Kube
 from assistantcron.resource import Key
 from assistantcron.settings import PREFIX, Settings
@@ -21,6 +21,8 @@ from assistantcron.spec import AssistantCronSpec
 
 SECRET_KEPT = timedelta(seconds=15)
 """No longer: a person who has mended a Secret waits for it."""
+UNUSED = timedelta(hours=1)
+"""After which a client that nobody asks for is closed."""
 
 
 class Targets:
@@ -36,15 +38,17 @@ class Targets:
     ) -> None:
         self._kube = kube
         self._settings = settings
+        self._now = now
         self._policy = Policy(settings.allowed_hosts, settings.allow_loopback)
         self._observe = observe
         self._secrets: Shared[tuple[str, str], dict[str, str]] = Shared(now=now)
         self._clients: dict[Target, Deployment] = {}
+        self._asked: dict[Target, datetime] = {}
 
     async def client(self, key: Key, spec: AssistantCronSpec) -> Deployment:
         """The client for the resource's deployment.
 
-        Raises `InvalidSpec`, or `Transient` if the Secret can't be read now.
+        Raises `InvalidSpec`, or `Transient` if Secret or key file can't be read now.
         """
         secret = None
         if spec.deployment is not None and (reference := spec.deployment.secret_ref) is not None:
@@ -53,10 +57,11 @@ class Targets:
                 lambda: self._kube.secret(key.namespace, reference.name),
                 lambda _: SECRET_KEPT,
             )
-        default = default_target(self._settings) if spec.deployment is None else None
+        default = self._default() if spec.deployment is None else None
         target = target_of(spec.deployment, key.namespace, secret, default)
         if target not in self._clients:
             self._clients[target] = Deployment(target, self._policy, observe=self._observe)
+        self._asked[target] = self._now()
         return self._clients[target]
 
     async def renewed(self, key: Key, spec: AssistantCronSpec, old: Deployment) -> Deployment | None:
@@ -69,10 +74,28 @@ class Targets:
         """Those in use so far."""
         return tuple(self._clients.values())
 
+    async def prune(self, needed: Collection[object]) -> None:
+        """Close the clients that nobody has asked for of late; those `needed` for what is in flight stay.
+
+        Every key that is rotated and every URL that is edited leaves one behind.
+        """
+        long_ago = self._now() - UNUSED
+        for target, client in list(self._clients.items()):
+            if self._asked[target] < long_ago and client not in needed:
+                del self._clients[target], self._asked[target]
+                await client.close()
+
     async def close(self) -> None:
         """Close all connections."""
         for client in self._clients.values():
             await client.close()
+
+    def _default(self) -> Target | None:
+        try:
+            return default_target(self._settings)
+        except InvalidSettings as error:
+            # It was good at the start: a key file that is being replaced is no mistake of the resource.
+            raise Transient(error.message, reason=error.reason) from None
 
 
 def mend_of_credentials(spec: AssistantCronSpec) -> str:
@@ -99,10 +122,12 @@ def default_target(settings: Settings) -> Target | None:
 
 
 def _read_key(path: Path) -> str:
-    """Read at each use: the file of a mounted Secret changes under us when it is rotated."""
+    """At each use: the file of a mounted Secret changes under us when it is rotated."""
+    setting = f"{PREFIX}DEPLOYMENT_API_KEY_FILE"
     try:
-        return path.read_text(encoding="utf-8").strip()
+        key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSettings(
-            f"{PREFIX}DEPLOYMENT_API_KEY_FILE: cannot read {path} ({type(error).__name__})"
-        ) from None
+        raise InvalidSettings(f"{setting}: cannot read {path} ({type(error).__name__})") from None
+    if not (key and key.isascii() and key.isprintable()):
+        raise InvalidSettings(f"{setting}: {path} must hold one line of printable ASCII")
+    return key

@@ -175,11 +175,11 @@ async def test_what_is_to_be_kept_is_never_deleted(
     [
         {},
         {payload.DISPOSAL: "delete"},
-        metadata(**{payload.UID: OTHER}),
-        metadata(**{payload.UID: None}),
-        metadata(**{payload.SLOT: "2026-03-02T09:00:00Z"}),
+        metadata() | {payload.UID: OTHER},
+        metadata() | {payload.UID: None},
+        metadata() | {payload.SLOT: "2026-03-02T09:00:00Z"},
         metadata() | {payload.ATTEMPT: 2},
-        metadata(**{payload.UID: "not a UUID"}),
+        metadata() | {payload.UID: "not a UUID"},
     ],
 )
 async def test_a_status_that_names_somebody_elses_thread_deletes_nothing(
