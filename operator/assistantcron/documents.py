@@ -24,7 +24,7 @@ MOST = 1_000_000
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SEPARATOR = re.compile(r"^---(.*)$", re.MULTILINE)
-_UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _JSON_SPACE = re.compile(r"[ \t\r\n]*")
 
 _WORDS: dict[str, bool | None] = {
@@ -75,7 +75,7 @@ def read(text: str) -> Iterator[Document]:
 
 
 def _read_json(text: str) -> Iterator[Document]:
-    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_float)
+    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_number)
     line, begin, at = 1, 0, 0
     while (at := _JSON_SPACE.match(text, at).end()) < len(text):  # type: ignore[union-attr]
         line += text.count("\n", begin, at)
@@ -93,13 +93,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
-
-
-def _float(text: str) -> int | float:
-    value = _number(text)
-    if isinstance(value, str):
-        raise ValueError("too large")  # noqa: TRY004 - the value is wrong: a number that no float can hold
-    return value
 
 
 def _read_yaml(chunk: str, line: int, problem: str) -> Iterator[Document]:
@@ -239,7 +232,7 @@ def _resolved(text: str) -> str | bool | float | None:
 
 
 def _number(text: str) -> str | float:
-    plain = text if text.startswith(".") else text.replace("_", "")
+    plain = text.replace("_", "")
     if text[0] in "+-0123456789" and (match := _INTEGER.fullmatch(plain)):
         digits = match[2]
         octal = digits.isdecimal() and digits[0] == "0"

@@ -46,7 +46,7 @@ FINE: dict[str, dict[str, Any]] = {
     ),
     "no labels": metadata(labels=None, annotations=None),
     "exported from a cluster": metadata(
-        uid="0", resourceVersion="1", generation=1, creationTimestamp=None, managedFields=[], finalizers=[]
+        uid="0", generation=1, creationTimestamp=None, managedFields=[], finalizers=[]
     ),
     "a status": manifest(status={"consecutiveFailures": 1}),
     "nulls": manifest({"timeZone": None, "thread": None, "webhook": None, "config": {"configurable": None}}),
