@@ -5,6 +5,7 @@ The counters speak of what has been written to status, so they and `status.count
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import platform
 import sys
@@ -12,7 +13,14 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pythonjsonlogger.json import JsonFormatter
 
@@ -31,11 +39,19 @@ class Telemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         r = self.registry
+        # A series beside each counter, of which nobody asks.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._started = Counter(
             "assistantcron_runs_started", "Runs started.", (*_RESOURCE, "trigger"), registry=r
         )
         self._ended = Counter(
             "assistantcron_runs_ended", "Runs ended, by outcome.", (*_RESOURCE, "status"), registry=r
+        )
+        self._awaiting = Counter(
+            "assistantcron_runs_awaiting_input",
+            "Times that a run began to wait for a human.",
+            _RESOURCE,
+            registry=r,
         )
         self._skipped = Counter(
             "assistantcron_slots_skipped", "Slots that a rule forbade.", (*_RESOURCE, "reason"), registry=r
@@ -66,6 +82,8 @@ class Telemetry:
         self._to_delete = Gauge(
             "assistantcron_threads_to_delete", "Threads that wait to be deleted.", registry=r
         )
+        self._gauges: dict[Gauge, Callable[[], int]] = {}
+        self._series: dict[Key, set[tuple[Counter, tuple[str, ...]]]] = {}
         Gauge("assistantcron_build_info", "Versions.", ("version", "python", "tzdata"), registry=r).labels(
             __version__, platform.python_version(), tzdata_version()
         ).set(1)
@@ -74,9 +92,11 @@ class Telemetry:
         self, *, resources: Callable[[], int], in_flight: Callable[[], int], to_delete: Callable[[], int]
     ) -> None:
         """Where the gauges read their values."""
-        self._resources.set_function(resources)
-        self._in_flight.set_function(in_flight)
-        self._to_delete.set_function(to_delete)
+        self._gauges = {
+            self._resources: resources,
+            self._in_flight: in_flight,
+            self._to_delete: to_delete,
+        }
 
     def request(self, method: str, result: str) -> None:
         """Count one request to a deployment."""
@@ -84,24 +104,30 @@ class Telemetry:
 
     def report(self, key: Key, news: Iterable[Fact]) -> None:
         """Count what has just been written to a status."""
-        labels = (key.namespace, key.name)
         for fact in news:
             match fact:
                 case Started(run, token):
-                    self._started.labels(*labels, str(run.trigger)).inc()
+                    self._count(self._started, key, str(run.trigger))
                     if token is None:
                         self._delay.observe(max((run.start_time - run.scheduled_time).total_seconds(), 0.0))
+                case Ended(awaiting=True):
+                    self._count(self._awaiting, key)
                 case Ended(status=status):
-                    self._ended.labels(*labels, status).inc()
+                    self._count(self._ended, key, status)
                 case DidNotRun(outcome="Skipped"):
-                    self._skipped.labels(*labels, fact.reason).inc(fact.count)
+                    self._count(self._skipped, key, fact.reason, by=fact.count)
                 case DidNotRun():
-                    self._missed.labels(*labels, fact.reason).inc(fact.count)
+                    self._count(self._missed, key, fact.reason, by=fact.count)
 
     def forget(self, key: Key) -> None:
-        """Drop the series of a deleted resource."""
-        for counter in (self._started, self._ended, self._skipped, self._missed):
-            counter.remove_by_labels({"namespace": key.namespace, "name": key.name})
+        """Drop the series of a deleted resource; one by one, for to look for them among all takes long."""
+        for counter, labels in self._series.pop(key, ()):
+            counter.remove(*labels)
+
+    def _count(self, counter: Counter, key: Key, *kind: str, by: int = 1) -> None:
+        labels = (key.namespace, key.name, *kind)
+        counter.labels(*labels).inc(by)
+        self._series.setdefault(key, set()).add((counter, labels))
 
     async def serve(self, host: str, port: int, *, ready: Callable[[], str | None]) -> web.AppRunner:
         """Listen; `ready()` is None or what is not ready yet. Raises `OSError` if the port is taken."""
@@ -114,9 +140,11 @@ class Telemetry:
             return web.Response(text=f"{missing or 'ok'}\n", status=503 if missing else 200)
 
         async def metrics(_: web.Request) -> web.Response:
-            return web.Response(
-                body=generate_latest(self.registry), headers={"content-type": CONTENT_TYPE_LATEST}
-            )
+            for gauge, value in self._gauges.items():
+                gauge.set(value())
+            # Ten thousand resources take more than a second: slots must not wait for it.
+            text = await asyncio.to_thread(generate_latest, self.registry)
+            return web.Response(body=text, headers={"content-type": CONTENT_TYPE_LATEST})
 
         application = web.Application()
         application.add_routes(
@@ -134,9 +162,9 @@ class _PlainFormatter(logging.Formatter):
     _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = " ".join(
-            f"{k}={v}" for k, v in vars(record).items() if k not in self._KNOWN and v is not None
-        )
+        told = {k: v for k, v in vars(record).items() if k not in self._KNOWN and v is not None}
+        # One line is one line, whatever somebody has written into a thread's metadata.
+        extra = " ".join(f"{k}={v if str(v).isprintable() else repr(v)}" for k, v in told.items())
         line = super().format(record)
         return f"{line}  [{extra}]" if extra else line
 
