@@ -74,7 +74,7 @@ class Starter:
         self._now = now
         self._spent = spent
         self._posted: set[str] = set()
-        self._own_threads: set[str] = set()
+        self._own_threads: set[tuple[str, str]] = set()
 
     async def start(self, order: Order, slot: Slot, *, fresh: bool) -> ActiveRun:
         """Start the slot, or adopt its run. `fresh`: surely nobody has tried before.
@@ -165,7 +165,7 @@ class Starter:
             try:
                 await order.client.thread(thread)
             except NotFound:
-                self._own_threads.discard(thread)
+                self._own_threads.discard((order.client.url, thread))
                 if thread == claim:
                     return Unclear("the slot's claim was taken away", reason="StartUnclear")
                 return Refused(f"thread {thread} does not exist on the deployment", reason="ThreadNotFound")
@@ -182,7 +182,8 @@ class Starter:
     async def _make_own_thread(self, order: Order) -> None:
         uid = order.resource.uid
         thread = own_thread(uid)
-        if thread not in self._own_threads:
+        # An edit may have moved the resource to another deployment.
+        if (order.client.url, thread) not in self._own_threads:
             key = order.resource.key
             metadata = {
                 payload.OPERATOR: "own",
@@ -191,7 +192,7 @@ class Starter:
                 payload.NAME: key.name,
             }
             await order.client.create_thread(thread, metadata, if_exists="do_nothing")
-            self._own_threads.add(thread)
+            self._own_threads.add((order.client.url, thread))
 
     async def _settle(self, order: Order, claim: Thread) -> ActiveRun | _Claim:
         """What became of a claim: its run, or that it may be used, or that it is spent."""

@@ -496,6 +496,17 @@ class TestARefusal:
             await started(process, order(client, **KINDS["given"]), fresh=True)
         assert refused.value.reason == "ThreadNotFound"
 
+    async def test_an_own_thread_is_made_on_every_deployment_that_the_resource_is_moved_to(
+        self, process: Process, client: Meddled
+    ) -> None:
+        await started(process, order(client, **KINDS["own"]), fresh=True)
+        with StubDeployment() as elsewhere:
+            moved = Meddled(elsewhere.url)
+            run = await process.start(order(moved, **KINDS["own"]), Slot(at("09:00")), fresh=True)
+            await moved.close()
+            assert run.thread_id == own_thread(UID)
+            assert own_thread(UID) in elsewhere.state.threads
+
     async def test_an_own_thread_that_is_gone_is_made_anew_for_the_next_slot(
         self, client: Meddled, process: Process
     ) -> None:
