@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from assistantcron import scheduler as module
+from assistantcron.errors import Refused
 from assistantcron.resource import Key
 from assistantcron.scheduler import LONGEST_RETRY, LONGEST_SLEEP, SPARE, Scheduler
 from tests.core.builders import at
@@ -257,6 +258,17 @@ async def test_a_look_that_raises_is_tried_again_ever_later_and_told_of_each_tim
     assert len(errors) == len(waits)
     assert passes.interrupted == [A] * len(waits)
     assert (errors[0].namespace, errors[0].cron) == ("team", "a")  # type: ignore[attr-defined]
+
+
+async def test_a_look_that_is_refused_is_told_of_in_a_line_without_a_traceback(
+    scheduler: Scheduler, passes: Passes, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    passes.errors[A] = Refused("could not write the status: the API server answered 403")
+    scheduler.wake(A, clock.time)
+    await turns()
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info) == (logging.WARNING, None)
+    assert "answered 403" in record.getMessage()
 
 
 async def test_others_go_on_beside_a_look_that_raises(

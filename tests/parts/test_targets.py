@@ -14,7 +14,7 @@ from assistantcron.errors import Denied, InvalidSettings, InvalidSpec, Refused, 
 from assistantcron.kube import Kube
 from assistantcron.resource import Key
 from assistantcron.settings import Settings
-from assistantcron.targets import Targets, default_target
+from assistantcron.targets import Targets, default_target, mend_of_credentials
 from tests.bed.stub import StubDeployment
 from tests.core.builders import spec
 from tests.parts.clock import Clock
@@ -309,3 +309,18 @@ def test_a_target_does_not_show_its_key() -> None:
     assert target is not None
     assert target.api_key == "p4ss"
     assert "p4ss" not in repr(target)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "words"),
+    [
+        (None, "ASSISTANTCRON_DEPLOYMENT_API_KEY"),
+        (SECRET, "Secret agents"),
+        ({"url": URL}, "spec.deployment.secretRef"),
+        ({"serviceRef": {"name": "agents"}}, "spec.deployment.secretRef"),
+    ],
+)
+def test_whose_credentials_were_refused_is_told_where_they_stand(
+    deployment: dict[str, Any] | None, words: str
+) -> None:
+    assert words in mend_of_credentials(spec(deployment=deployment))
