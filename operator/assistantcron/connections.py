@@ -28,7 +28,11 @@ _NOT_SENT: tuple[tuple[type[aiohttp.ClientError], str, str | None], ...] = (
     ),
     (aiohttp.ClientConnectorSSLError, "the server does not speak TLS as it should", "TLSError"),
     (aiohttp.ClientConnectorError, "the connection was refused or the host is unreachable", None),
-    (aiohttp.ConnectionTimeoutError, "the connection timed out", None),
+    (
+        aiohttp.ConnectionTimeoutError,
+        "no connection in time: it cannot be reached, or has too much to do",
+        None,
+    ),
 )
 
 
