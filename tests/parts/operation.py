@@ -51,10 +51,10 @@ KINDS: dict[str, Json] = {
 
 
 class Clock:
-    """The real one, and so far ahead: at first to ten seconds past a minute, so that no slot comes by itself."""
+    """The real one, and so far ahead."""
 
     def __init__(self) -> None:
-        self.ahead = timedelta(seconds=70 - datetime.now(UTC).second)
+        self.ahead = timedelta(0)
 
     def __call__(self) -> datetime:
         return datetime.now(UTC) + self.ahead
@@ -127,7 +127,12 @@ class FakeKube(Kube):
         if token is not None:
             meta["annotations"] = {RUN_REQUEST: token}
         shown = {} if status is None else {"status": status.to_json()}
-        raw = {"schedule": NEVER, "assistant": "agent", "input": LONG, **spec}
+        raw = {
+            "assistant": "agent",
+            "input": LONG,
+            **({} if "schedules" in spec else {"schedule": NEVER}),
+            **spec,
+        }
         self.objects[key] = {"metadata": meta, "spec": raw, **shown}
         self._changed(key)
 

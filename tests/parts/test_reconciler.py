@@ -16,6 +16,7 @@ import pytest
 
 from assistantcron.errors import AssistantCronError
 from assistantcron.resource import Slot, Status
+from assistantcron.schedule import Schedule
 from assistantcron.spec import parse_spec
 from assistantcron.starter import SETTLE, TAKE_OVER
 from assistantcron.tidier import GRACE
@@ -37,6 +38,7 @@ from tests.parts.operation import (
 RUNS = "/threads/[^/]+/runs"
 OTHER_UID = "5d1f3c1a-7c55-4d5e-9a53-0a5f6a3e7b11"
 TOKEN = "please"
+NEXT = 300
 REQUEST = Slot(at("08:00"), TOKEN).name
 StartLife = Callable[..., Life]
 
@@ -82,17 +84,18 @@ def second_stub() -> Iterator[StubDeployment]:
         yield deployment
 
 
-def slot_due(kube: FakeKube, clock: Clock, *, every_minute: bool = False, **spec: Any) -> Slot:
-    """An armed resource whose slot has just come."""
+def slot_due(kube: FakeKube, clock: Clock, **spec: Any) -> Slot:
+    """An armed resource whose slot has just come; the next one comes within `NEXT` seconds."""
     came = clock().replace(second=0, microsecond=0)
-    schedule = "* * * * *" if every_minute else f"{came.minute} {came.hour} {came.day} {came.month} *"
+    both = (came, came + timedelta(seconds=NEXT))
+    schedules = [f"{one.minute} {one.hour} {one.day} {one.month} *" for one in both]
     status = Status(
         observed_generation=1,
-        observed_schedule=f"{schedule} | Etc/UTC",
+        observed_schedule=str(Schedule.parse(schedules, "Etc/UTC")),
         accounted_through=came - timedelta(seconds=30),
         next_schedule_time=came,
     )
-    kube.apply(status=status, schedule=schedule, **spec)
+    kube.apply(status=status, schedules=schedules, **spec)
     return Slot(came)
 
 
@@ -153,11 +156,11 @@ class TestALostAnswer:
     async def test_that_stays_unclear_is_not_called_missed_when_a_newer_slot_comes(
         self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
     ) -> None:
-        slot = slot_due(kube, clock, every_minute=True, concurrencyPolicy="Allow")
+        slot = slot_due(kube, clock, concurrencyPolicy="Allow")
         stub.fault("POST", RUNS, end="drop", after=True)
         await life.look()
         stub.fault("*", ".*", status=503, times=None, headers={"retry-after": "1"})
-        clock.forward(60)
+        clock.forward(NEXT)
         await life.look()
         assert kube.status().counts.missed == 0
         stub.faults.clear()
@@ -232,11 +235,11 @@ class TestALaterLife:
         self, kube: FakeKube, stub: StubDeployment, begin: StartLife, clock: Clock
     ) -> None:
         """What the found run does to the newer slot is judged when it is in status."""
-        slot = slot_due(kube, clock, every_minute=True)
+        slot = slot_due(kube, clock)
         kube.down = True
         await begin().look()
         kube.down = False
-        clock.forward(60)
+        clock.forward(NEXT)
         second = begin()
         await second.look()
         await second.go_on(5)
@@ -595,7 +598,7 @@ class TestDeletion:
         self, kube: FakeKube, life: Life, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The write is carried out, and the watch tells of the deletion before its answer is there."""
-        slot_due(kube, clock, every_minute=True)
+        slot_due(kube, clock)
         write = kube.write_status
 
         async def write_and_delete(*given: Any) -> Any:
@@ -853,11 +856,11 @@ class TestWhatIsLeftBehind:
     async def test_a_claim_whose_slot_a_newer_one_has_replaced_goes(
         self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock, kind: str
     ) -> None:
-        slot = slot_due(kube, clock, every_minute=True, **KINDS[kind])
+        slot = slot_due(kube, clock, **KINDS[kind])
         stub.fault("POST", RUNS, status=429)
         await life.look()
         stub.fault("POST", RUNS, status=422, body={"detail": "no"})
-        clock.forward(60)
+        clock.forward(NEXT)
         await life.look()
         assert [one.reason for one in kube.status().slots] == ["Rejected", "DeploymentUnavailable"]
         assert accepted(stub, slot.name) == []
