@@ -10,7 +10,7 @@ import logging
 import platform
 import sys
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from aiohttp import web
 from prometheus_client import (
@@ -156,6 +156,17 @@ class Telemetry:
         return runner
 
 
+# In Python's log records `name` is the logger, so the resource's is `cron` until it is printed.
+_RENAMED = {"levelname": "level", "name": "logger", "cron": "name"}
+
+
+class _JsonFormatter(JsonFormatter):
+    """For machines; without the fields that a line has nothing for."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in log_data.items() if value is not None}
+
+
 class _PlainFormatter(logging.Formatter):
     """For people at a terminal: the extra fields behind the message."""
 
@@ -164,7 +175,9 @@ class _PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         told = {k: v for k, v in vars(record).items() if k not in self._KNOWN and v is not None}
         # One line is one line, whatever somebody has written into a thread's metadata.
-        extra = " ".join(f"{k}={v if str(v).isprintable() else repr(v)}" for k, v in told.items())
+        extra = " ".join(
+            f"{_RENAMED.get(k, k)}={v if str(v).isprintable() else repr(v)}" for k, v in told.items()
+        )
         line = super().format(record)
         return f"{line}  [{extra}]" if extra else line
 
@@ -174,11 +187,7 @@ def configure_logging(form: Literal["json", "plain"], level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     if form == "json":
         handler.setFormatter(
-            JsonFormatter(
-                "%(levelname)s %(name)s %(message)s",
-                rename_fields={"levelname": "level", "name": "logger"},
-                timestamp="time",
-            )
+            _JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=_RENAMED, timestamp="time")
         )
     else:
         handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))

@@ -176,7 +176,7 @@ def test_a_run_now_is_followed_to_its_end_and_its_thread_goes_only_after_that_is
     assert status["nextScheduleTime"] == f"{datetime.now(UTC).year + 1}-01-01T00:00:00Z"
     assert space.wait_event("now", "RunRequestStarted") == f"run {active['runId']} started on request"
     assert space.wait_event("now", "RunCompleted") == f"run {active['runId']} ended: success"
-    told = [(line["message"], line["slot"]) for line in operator.lines() if line.get("cron") == "now"]
+    told = [(line["message"], line["slot"]) for line in operator.lines() if line.get("name") == "now"]
     assert told == [("run started", name), ("run ended: success", name), ("thread deleted", name)]
     only_status_was_written(space, "now")
 
@@ -374,7 +374,7 @@ def test_a_run_of_its_own_whose_thread_is_kept(
 
     assert space.wait_event("kept", "RunCompleted") == f"run {run['runId']} ended: success"
     assert [one["reason"] for one in space.events("kept")] == ["RunCompleted"]
-    where = {"namespace": "path", "cron": "kept", "slot": at, "run_id": run["runId"]}
+    where = {"namespace": "path", "name": "kept", "slot": at, "run_id": run["runId"]}
     told = [line for line in operator.lines() if line.items() >= where.items()]
     assert [line["message"] for line in told] == ["run started", "run ended: success"]
     only_status_was_written(space, "kept")
