@@ -15,19 +15,24 @@ from assistantcron.errors import AssistantCronError, Conflict, NotFound, Refused
 MAX_DETAIL = 200
 SHORTEST_WAIT, LONGEST_WAIT = 1.0, 3600.0
 """Seconds: whoever asks for none gets no storm, and whoever asks for more is asked again after an hour."""
+UNKNOWN_ASSISTANT = "Invalid assistant"
+"""How a server says 422 to the name of a graph that it does not have; it goes on over several lines."""
 BUSY = "Thread is already running"
 """How servers that say 422 for a busy thread begin, in JSON or as plain text."""
 
 
 def refusal(status: int, headers: Mapping[str, str], content: bytes) -> AssistantCronError:
     """The exception for an answer other than 2xx; `headers` by lower-case name."""
-    detail = _detail(content)
+    said = _said(content)
+    detail = _one_line(said)
     text = f"HTTP {status}: {detail}" if detail else f"HTTP {status}"
     wait = _retry_after(headers)
     if status in (408, 425, 429) or (status == 503 and wait is not None):
         return Transient(text, retry_after=wait)
     if status >= 500:
         return Unclear(text, retry_after=wait)
+    if status == 422 and said.startswith(UNKNOWN_ASSISTANT):
+        return Refused(f"HTTP {status}: {UNKNOWN_ASSISTANT}", reason="AssistantNotFound", status=status)
     if status < 400:
         text = f"HTTP {status}: a redirect, which is not followed"
     kind = NotFound if status == 404 else Refused
@@ -36,15 +41,19 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes) -> Assistan
     return kind(text, reason="Unauthorized" if status in (401, 403) else None, status=status)
 
 
-def _detail(content: bytes) -> str:
-    """The server's own short word, never its page or our input: `detail` or `message`, if it is one line."""
+def _said(content: bytes) -> str:
+    """The server's own word, never its page: `detail` or `message`."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
         return ""
     text = body.get("detail") or body.get("message") if isinstance(body, dict) else None
-    lines = text.strip().splitlines() if isinstance(text, str) else []
-    # Validation errors of several lines repeat the input.
+    return text.strip() if isinstance(text, str) else ""
+
+
+def _one_line(said: str) -> str:
+    """It, cut short, if it is one line: validation errors of several lines repeat our input."""
+    lines = said.splitlines()
     if len(lines) != 1:
         return ""
     # No escape sequence for anybody's terminal, and no half of a surrogate pair.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import signal
 import uuid
@@ -81,7 +82,7 @@ class Operator:
         except OSError as error:
             raise InvalidSettings(
                 f"{settings_module.PREFIX}HTTP_ADDRESS: "
-                f"cannot listen on {self._settings.http_address}: {error.strerror}"
+                f"cannot listen on {self._settings.http_address}: {os.strerror(error.errno or 0)}"
             ) from None
         try:
             kube = await Kube.connect()
@@ -96,13 +97,13 @@ class Operator:
         return not self._failed
 
     async def _cluster_answers(self, kube: Kube) -> bool:
-        """Wait, visibly, for an API server that is not there yet; False if we are stopped before it is."""
+        """Wait, visibly, for a cluster that is not ready for us yet; False if we are stopped before it is."""
         delay = 1.0
         while not self._stop.is_set():
             try:
-                await kube.check_installed()
+                await kube.check_access(self._settings.namespaces)
             except Transient as error:
-                self._missing = "the API server does not answer"
+                self._missing = f"waiting for the cluster: {error.message}"
                 log.warning("waiting for the cluster: %s", error.message)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), delay)

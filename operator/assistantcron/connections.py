@@ -89,7 +89,8 @@ def tls(authority: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=authority and authority.encode("ascii", "replace").decode())
     except ssl.SSLError:
         raise InvalidSpec(
-            "the Secret's key ca.crt must be a certificate in PEM", reason="InvalidSecret"
+            "spec.deployment.secretRef: the Secret's key ca.crt must be a certificate in PEM",
+            reason="InvalidSecret",
         ) from None
 
 

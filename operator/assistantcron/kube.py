@@ -9,7 +9,7 @@ import base64
 import binascii
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -90,8 +90,12 @@ class Kube:
             insecure=not c.verify_ssl,
         )
 
-    async def check_installed(self) -> None:
-        """Raises `InvalidSettings` if the CRD is not there, `Transient` if the cluster does not answer."""
+    async def check_access(self, namespaces: Sequence[str]) -> None:
+        """Whether the operator can begin: the CRD is there, and resources may be listed (empty: everywhere).
+
+        Raises `InvalidSettings` if the CRD is not there, `Transient` for what may still come: the cluster, or
+        the operator's rights.
+        """
         try:
             async with _translated("look for the CRD"):
                 await self._custom.get_api_resources(GROUP, VERSION, _request_timeout=TIMEOUT)
@@ -99,6 +103,25 @@ class Kube:
             raise InvalidSettings(
                 f"the CRD {PLURAL}.{GROUP} is not installed in this cluster: kubectl apply -f crds/"
             ) from None
+        for namespace in namespaces or ("",):
+            place = f"namespace {namespace}" if namespace else "all namespaces"
+            try:
+                async with _translated(f"list {PLURAL} in {place}"):
+                    await self._list_one(namespace)
+            except Refused as error:
+                raise Transient(
+                    f"{error.message}: the operator's account must be allowed to", reason="ClusterRefused"
+                ) from None
+
+    async def _list_one(self, namespace: str) -> None:
+        if namespace:
+            await self._custom.list_namespaced_custom_object(
+                GROUP, VERSION, namespace, PLURAL, limit=1, _request_timeout=TIMEOUT
+            )
+        else:
+            await self._custom.list_cluster_custom_object(
+                GROUP, VERSION, PLURAL, limit=1, _request_timeout=TIMEOUT
+            )
 
     async def get(self, key: Key) -> Mapping[str, Any] | None:
         """The object as stored; None if it is gone."""

@@ -173,7 +173,7 @@ class Starter:
                 if thread == claim:
                     return Unclear("a run is on the slot's thread already", reason="StartUnclear")
                 return Conflict("somebody else was using the thread", reason="ThreadBusy")
-        if isinstance(error, NotFound) or "nvalid assistant" in error.message:
+        if isinstance(error, NotFound) or error.reason == "AssistantNotFound":
             return Refused(
                 f"the deployment has no assistant {order.spec.assistant}", reason="AssistantNotFound"
             )

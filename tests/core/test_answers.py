@@ -72,6 +72,15 @@ def test_a_redirect_is_named_and_its_words_are_not_repeated() -> None:
     assert words(said("look elsewhere"), 302) == "HTTP 302: a redirect, which is not followed"
 
 
+def test_an_assistant_that_the_server_does_not_have_is_told_apart_from_other_bad_requests() -> None:
+    answer = said(
+        "Invalid assistant: 'agnet'. Must be either:\n- A valid assistant UUID, or\n- One of: agent"
+    )
+    error = refusal(422, NOTHING, answer)
+    assert (error.reason, error.message) == ("AssistantNotFound", "HTTP 422: Invalid assistant")
+    assert refusal(400, NOTHING, answer).reason == "Rejected"
+
+
 @pytest.mark.parametrize("content", [said(BUSY), said(BUSY, "message"), BUSY.encode()])
 def test_a_busy_thread_is_a_conflict_also_where_servers_say_422(content: bytes) -> None:
     assert type(refusal(422, NOTHING, content)) is Conflict
