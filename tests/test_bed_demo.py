@@ -49,6 +49,7 @@ STORY = [
     r"s from now|in the meantime",
     r"\$ kubectl get acron -o wide\nNAME .*\nhello .* True +success .*\nnightly-report .* True +error ",
     r"\"runId\": \"[0-9a-f-]{36}\",\n.*\n.*\n +\"status\": \"success\",\n +\"threadId\": \"[0-9a-f-]{36}\"",
+    r"\nReady=True Scheduled: .*\nLastRunSucceeded=True Success: run \S+ succeeded\n",
     r"\$ kubectl events\n(.*\n)*.*RunCompleted +AssistantCron/hello ",
     r"8/8  ",
     r"GET /threads/\S{36} +nightly-report, error\n +Thread with ID \S+ not found\n",

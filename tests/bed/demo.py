@@ -25,6 +25,7 @@ MARGIN = 6.0
 """Seconds before a slot in which nothing is applied: the table "before" would come after it."""
 PATIENCE = 30
 NIGHTLY = "nightly-report"
+CONDITIONS = r'{range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{"\n"}{end}'
 
 
 class Demo:
@@ -153,6 +154,7 @@ Nobody has to wait for half past two. An annotation asks for a run; each new tex
         )
         self.stage.do("kubectl get acron -o wide")
         self.stage.do("kubectl get acron hello -o jsonpath-as-json='{.status.lastRun}'")
+        self.stage.do(f"kubectl get acron hello -o jsonpath='{CONDITIONS}'")
         self.stage.say("\nThe Events so far:")
         self.stage.do("kubectl events")
 
