@@ -146,9 +146,10 @@ class Follower:
         where = _where(due[0]) if len(due) == 1 else {}
         if isinstance(error, AssistantCronError):
             extra = {**where, "reason": error.reason}
-            log.warning("cannot see how %d of the runs are doing: %s", len(due), error.message, extra=extra)
+            which = "a run is" if len(due) == 1 else f"{len(due)} runs are"
+            log.warning("cannot see how %s doing: %s", which, error.message, extra=extra)
         else:
-            log.error("looking at %d of the runs failed", len(due), exc_info=error, extra=where)
+            log.error("looking at runs failed", exc_info=error, extra=where)
         for one in filter(self._is_followed, due):
             self._unseen.add(one.run.run_id)
             if isinstance(error, AssistantCronError) and error.reason == "Unauthorized":

@@ -117,7 +117,7 @@ class Reconciler:
         facts = list(decision.facts)
         if decision.start is not None and self._there(memory):
             facts += await self._start(memory, view, client or health, decision.start)
-        if memory.retries and not health.stalled:
+        if memory.retries and health.ready:
             last = max(memory.retries.values(), key=lambda retry: retry.slot.time)
             health = Health(ready=False, reason=last.reason, message=f"the deployment: {last.message}")
         facts.append(health)
@@ -192,7 +192,7 @@ class Reconciler:
                 self._postpone(memory, slot, passing)
                 return []
             self.lookups.distrust(client)
-            fact = did_not_start(slot, "Missed", error.reason, error.message, self.now())
+            fact = did_not_start(slot, "Missed", error.reason, _told(view.spec, error), self.now())
         else:
             fact = Started(run, slot.token)
         memory.retries.pop(slot.name, None)
@@ -252,3 +252,14 @@ def _forget_answered(memory: Memory, resource: Resource) -> None:
             done = token != resource.run_request or (answer is not None and answer.token == token)
         if done:
             del memory.retries[name]
+
+
+def _told(spec: AssistantCronSpec, refusal: AssistantCronError) -> str:
+    """Of a refusal in the server's own words: whose they are, and what to check."""
+    match refusal.reason:
+        case "Rejected":
+            return f"the deployment: {refusal.message}"
+        case "Unauthorized":
+            return f"the deployment: {refusal.message}; {mend_of_credentials(spec)}"
+        case _:
+            return refusal.message

@@ -333,6 +333,7 @@ def test_a_refusal_is_an_outcome_with_a_short_message(faulty: Faulty, name: str)
     _, reason, said = REFUSALS[name]
     space = faulty.space
     answer = space.wait(name, lambda status: status.get("lastRunRequest"))["lastRunRequest"]
+    said = f"the deployment: {said}"
     assert (answer["outcome"], answer["reason"], answer["message"]) == ("Missed", reason, said)
     assert space.wait_event(name, "RunRequestMissed") == f"{reason}: {said}"
     assert faulty.started(name) == 0

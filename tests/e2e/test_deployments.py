@@ -141,11 +141,12 @@ def test_a_key_that_is_changed_on_the_server_first_is_asked_for_and_works_again(
     stub.api_key = NEW_KEY
     space.run_now("locked-out", "too early")
     answer = space.wait("locked-out", lambda status: status.get("lastRunRequest"))["lastRunRequest"]
+    said = "the deployment: HTTP 403: Invalid token; check apiKey and authorization in Secret team"
     assert (answer["outcome"], answer["reason"]) == ("Missed", "Unauthorized")
+    assert answer["message"] == said
     space.wait_ready("locked-out", value="False")
     assert space.conditions("locked-out")["Stalled"] == ("True", "Unauthorized")
-    said = space.condition("locked-out", "Stalled")["message"]
-    assert said == "the deployment: HTTP 403: Invalid token; check apiKey and authorization in Secret team"
+    assert space.condition("locked-out", "Stalled")["message"] == said
     space.secret("team", url=stub.url, apiKey=NEW_KEY)
     wait_for(
         lambda: space.conditions("locked-out").get("Ready"), lambda found: found == ("True", "Scheduled"), 60
