@@ -6,7 +6,8 @@ SERVER := .venv-server
 ARGS ?=
 
 # The rules of the product: every branch of them has a test.
-CORE := announce answers cron decide egress payload resource rules schedule spec status table
+CORE := announce answers cron decide documents egress facts manifests payload resource rules schedule settings spec \
+	status table
 comma := ,
 empty :=
 space := $(empty) $(empty)

@@ -86,6 +86,11 @@ class TestReading:
         assert written["counts"]["started"] == 0
 
 
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_a_status_with_an_instant_that_utc_has_not_counts_as_none(instant: str) -> None:
+    assert Resource.from_body(body(status={"accountedThrough": instant})).status == Status()
+
+
 class TestTokens:
     def test_a_token_is_any_text(self) -> None:
         assert Resource.from_body(body(request=" ü\n")).run_request == " ü\n"
