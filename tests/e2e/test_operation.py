@@ -248,7 +248,7 @@ def test_nothing_else_was_started_after_the_outage(outage: Outage) -> None:
 def test_a_slot_comes_while_the_api_server_is_down_and_another_while_the_operator_is(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    at = (datetime.now(UTC) + timedelta(seconds=8)).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    at = (datetime.now(UTC) + timedelta(seconds=15)).replace(second=0, microsecond=0) + timedelta(minutes=1)
     with StubDeployment() as stub:
         operators, spaces = {}, {}
         for name in ("stays", "goes"):
