@@ -75,7 +75,7 @@ class Recorder:
                 continue
             except AssistantCronError:
                 self._telemetry.status_writes.labels("error").inc()
-                memory.unanswered = (memory.unanswered[0] if memory.unanswered else resource, news)
+                memory.unanswered = (resource, news)
                 raise
             self._telemetry.status_writes.labels("written").inc()
             if self._table.get(resource.key) is not memory:

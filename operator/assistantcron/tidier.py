@@ -163,8 +163,7 @@ class Tidier:
         return _WAITING if waits_for_a_human else _GO
 
     async def _search(self, client: Server, wanted: dict[str, Any]) -> list[Thread]:
-        found = [thread for goes in _GOES for thread in await client.search_threads({**wanted, **goes})]
-        return [thread for thread in found if is_claim(thread)]
+        return [thread for goes in _GOES for thread in await client.search_threads({**wanted, **goes})]
 
 
 def _where(thread: Thread) -> dict[str, object]:

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from assistantcron.errors import AssistantCronError
-from assistantcron.resource import Slot, Status
+from assistantcron.resource import Slot, Status, slot_thread
 from assistantcron.schedule import Schedule
 from assistantcron.spec import parse_spec
 from assistantcron.starter import SETTLE, TAKE_OVER
 from assistantcron.tidier import GRACE
 from tests.bed.stub import StubDeployment
-from tests.core.builders import at
+from tests.core.builders import UID, at
 from tests.parts.operation import (
     GIVEN,
     KEY,
@@ -141,7 +141,10 @@ class TestALostAnswer:
         (run,) = accepted(stub, slot.name)
         assert [one.run_id for one in kube.status().active] == [run]
         assert kube.status().counts.started == 1
-        assert ready(kube) == ("True", "Scheduled")
+        # With the run in status, nothing is wrong any more.
+        written = next(one for one in kube.writes if one.counts.started)
+        assert (condition := written.condition("Ready")) is not None
+        assert condition.status == "True"
 
     async def test_to_the_claim_is_made_good_likewise(
         self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
@@ -282,6 +285,36 @@ class TestALaterLife:
         await life.look()
         (slot,) = kube.status().slots
         assert (slot.outcome, slot.reason) == ("Missed", "SecretNotFound")
+
+
+class TestNotKnowing:
+    async def test_what_runs_is_asked_again_when_the_server_says(
+        self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
+    ) -> None:
+        slot = slot_due(kube, clock)
+        stub.fault("POST", "/threads/search", status=503, headers={"retry-after": "2"})
+        await life.look()
+        assert ready(kube) == ("False", "DeploymentUnavailable")
+        assert accepted(stub, slot.name) == []
+        assert life.wakes[KEY] - clock() < timedelta(seconds=3)
+        await life.go_on(5)
+        assert [one.run_id for one in kube.status().active] == accepted(stub, slot.name)
+        assert ready(kube) == ("True", "Scheduled")
+
+    async def test_a_start_goes_on_from_the_last_attempt_though_the_first_is_gone(
+        self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
+    ) -> None:
+        slot = slot_due(kube, clock)
+        stub.fault("POST", RUNS, end="drop", after=False)
+        await life.look()
+        second = slot_thread(UID, slot.name, 2)
+        stub.fault("POST", f"/threads/{second}/runs", status=429)
+        await life.go_on(2)
+        assert len(claims(stub)) == 2
+        stub.state.delete_thread(slot_thread(UID, slot.name, 1))
+        await life.go_on(10)
+        (run,) = accepted(stub, slot.name)
+        assert [(one.run_id, one.thread_id) for one in kube.status().active] == [(run, second)]
 
 
 class TestTwoAtOnce:
@@ -498,6 +531,16 @@ class TestAnEditThatMeetsAWrite:
         assert [answer.run_id] == accepted(stub, REQUEST)
         assert kube.status().counts.started == 2
 
+    async def test_a_request_also_where_nothing_else_would_be_looked_at_for_long(
+        self, kube: FakeKube, stub: StubDeployment, life: Life
+    ) -> None:
+        kube.apply()
+        kube.meanwhile = [lambda: kube.ask(TOKEN)]
+        await life.look()
+        await life.go_on(5)
+        assert [one.run_id for one in kube.status().active] == accepted(stub, REQUEST)
+        assert kube.status().counts.started == 1
+
     async def test_many_in_a_row_only_delay_the_write(
         self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
     ) -> None:
@@ -561,6 +604,25 @@ class TestDeletion:
         assert accepted(stub, slot.name) == []
         assert claims(stub) == []
         assert len(life.follower) == len(life.table) == 0
+
+    async def test_in_the_middle_of_a_pass_that_has_nothing_to_write_is_noticed(
+        self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
+    ) -> None:
+        slot_due(kube, clock)
+        await life.look()
+        await life.go_on(5)
+        # What is known of the assistant is too old by then.
+        clock.forward(NEXT - 120)
+        life.reconciler.lookups.distrust(life.targets.clients()[0])
+        late = stub.fault("POST", "/assistants/search", delay=0.3)
+        writes = len(kube.writes)
+        task = asyncio.create_task(life.look())
+        await until(lambda: late.hits)
+        life.delete()
+        await task
+        assert len(kube.writes) == writes
+        assert len(life.follower) == len(life.table) == 0
+        assert KEY not in life.wakes
 
     async def test_in_the_middle_of_a_start_lets_the_run_end_and_its_thread_go(
         self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
@@ -801,7 +863,8 @@ class TestAKeyThatIsRotated:
         kube.down = False
         kube.secrets["key"]["apiKey"] = "new"
         await life.go_on(5)
-        assert [one.run_id for one in kube.status().active] == accepted(locked, slot.name)
+        (run,) = accepted(locked, slot.name)
+        assert [one.run_id for one in kube.status().active] == [run]
 
     async def test_a_run_in_flight_is_followed_with_the_new_one(
         self, kube: FakeKube, locked: StubDeployment, life: Life, clock: Clock, secret: Json
