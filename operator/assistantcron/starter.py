@@ -73,7 +73,8 @@ class Starter:
         self._may_act = may_act
         self._now = now
         self._spent = spent
-        self._posted: set[str] = set()
+        self._begun = now()
+        self._posted: dict[str, datetime] = {}
         self._own_threads: set[tuple[str, str]] = set()
 
     async def start(self, order: Order, slot: Slot, *, fresh: bool) -> ActiveRun:
@@ -139,7 +140,7 @@ class Starter:
         body = payload.run_body(order.spec, values, payload.slot_metadata(order.resource, slot, attempt))
         if not self._may_act():
             raise Transient("this process is not the leader any more", reason="NotLeader")
-        self._posted.add(claim)
+        self._posted[claim] = self._now()
         try:
             run = await order.client.create_run(
                 shared or claim, body, request_id=f"{order.resource.key}/{slot.name}"
@@ -147,15 +148,15 @@ class Starter:
         except Unclear:
             raise
         except Transient:
-            self._posted.discard(claim)
+            del self._posted[claim]
             raise
         except Refused as error:
             cause = await self._explain(order, claim, error)
             if not isinstance(cause, Unclear):
-                self._posted.discard(claim)
+                del self._posted[claim]
                 self._spent(order, claim)
             raise cause from None
-        self._posted.discard(claim)
+        del self._posted[claim]
         return _active(run, slot.time, slot.trigger, attempt)
 
     async def _explain(self, order: Order, claim: str, error: Refused) -> Refused | Unclear:
@@ -202,8 +203,11 @@ class Starter:
         shared = claim.metadata.get(payload.THREAD)
         mine = claim.metadata.get(payload.CLAIM) == self._token
         if not mine or claim.thread_id in self._posted:
-            self._await(claim, SETTLE if shared else timedelta(0) if mine else TAKE_OVER)
-            if shared is None:
+            if shared is not None:
+                # The claim may be much older than the start: ours is known, an earlier life's ended with it.
+                self._await(SETTLE, self._posted.get(claim.thread_id) or max(claim.created_at, self._begun))
+            else:
+                self._await(timedelta(0) if mine else TAKE_OVER, claim.created_at)
                 # While the fence is pending, a late original is refused. Reading alone would let that land
                 # between the look and the next attempt (measured: 3 doubled of 240; with the fence 0).
                 await self._fence(order, claim)
@@ -214,9 +218,9 @@ class Starter:
         self._spent(order, claim.thread_id)
         return _Claim.SPENT
 
-    def _await(self, claim: Thread, patience: timedelta) -> None:
-        """Give the start that may have been sent on the claim that much time, from the claim on."""
-        left = patience - (self._now() - claim.created_at)
+    def _await(self, patience: timedelta, since: datetime) -> None:
+        """Give the start that may have been sent on a claim that much time."""
+        left = patience - (self._now() - since)
         if left > timedelta(0):
             text = "the slot's start is not clear yet: waiting for its run to appear"
             raise Unclear(text, reason="StartUnclear", retry_after=min(left, TAKE_OVER).total_seconds())
@@ -249,7 +253,7 @@ class Starter:
             ours = (run.metadata.get(payload.UID), run.metadata.get(payload.SLOT)) == (uid, slot)
             if ours and run not in fences:
                 await self._take_down(order, fences)
-                self._posted.discard(claim.thread_id)
+                self._posted.pop(claim.thread_id, None)
                 trigger = Trigger(claim.metadata.get(payload.TRIGGER, Trigger.SCHEDULE))
                 scheduled = datetime.fromisoformat(str(claim.metadata[payload.SCHEDULED_TIME]))
                 # On a shared thread it may be another attempt's than this claim's.

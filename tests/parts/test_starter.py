@@ -244,6 +244,43 @@ class TestALostStart:
         (found,) = await process.find(wanted, at("07:00"), lambda one: one.thread_id == SECOND)
         assert found.run == run
 
+    @pytest.mark.parametrize("kind", SHARED, indirect=True)
+    async def test_on_a_shared_thread_the_wait_begins_with_the_start_and_not_with_an_old_claim(
+        self, stub: StubDeployment, client: Meddled, process: Process, clock: Clock, kind: str
+    ) -> None:
+        wanted = order(client, **KINDS[kind])
+        stub.fault("POST", RUNS, status=429)
+        with pytest.raises(Transient):
+            await started(process, wanted, fresh=True)
+        clock.forward(SETTLE.total_seconds())
+        loses(stub, RUNS, after=False)
+        with pytest.raises(Unclear):
+            await started(process, wanted)
+        with pytest.raises(Unclear):
+            await started(process, wanted)
+        late = original(stub, nowhere(kind)).json()["run_id"]
+        assert (await started(process, wanted)).run_id == late
+        assert accepted(stub, SLOT.name) == [late]
+
+    @pytest.mark.parametrize("kind", SHARED, indirect=True)
+    async def test_on_a_shared_thread_a_later_life_waits_for_what_the_earlier_may_have_sent_last(
+        self, stub: StubDeployment, client: Meddled, process: Process, clock: Clock, kind: str
+    ) -> None:
+        wanted = order(client, **KINDS[kind])
+        stub.fault("POST", RUNS, status=429)
+        with pytest.raises(Transient):
+            await started(process, wanted, fresh=True)
+        clock.forward(SETTLE.total_seconds())
+        loses(stub, RUNS, after=False)
+        with pytest.raises(Unclear):
+            await started(process, wanted)
+        later = Process("later", clock)
+        with pytest.raises(Unclear):
+            await started(later, wanted)
+        late = original(stub, nowhere(kind)).json()["run_id"]
+        assert (await started(later, wanted)).run_id == late
+        assert accepted(stub, SLOT.name) == [late]
+
     async def test_a_connection_that_was_refused_leaves_the_claim_usable(
         self, stub: StubDeployment, client: Meddled, process: Process
     ) -> None:
@@ -433,8 +470,8 @@ class TestTakingOver:
     async def test_of_many_that_take_over_at_once_one_starts(
         self, stub: StubDeployment, clock: Clock, claimed: Order
     ) -> None:
-        clock.forward(self.patience(claimed))
         many = [Process(f"process-{number}", clock) for number in range(10)]
+        clock.forward(self.patience(claimed))
         came = await asyncio.gather(
             *(started(one, claimed, fresh=True) for one in many), return_exceptions=True
         )
