@@ -22,8 +22,8 @@ AGENT = str(uuid.uuid5(uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8"), "agent
 BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
 IN_FLIGHT = ("pending", "running")
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
-LATER = 86_400
-"""Seconds: a run that does not start while a test lasts."""
+LATER = 315_360_000
+"""Seconds: ten years, for which a fence waits."""
 
 
 @pytest.fixture(params=["stub", "dev_server"])

@@ -227,10 +227,6 @@ class TestKilled:
     def test_in_a_slot_after_the_start_and_before_its_answer(self, scenes: Scenes, kind: str) -> None:
         trial = scenes.crash.trials["slot-after-start", kind]
         (run,) = trial.runs()
-        assert (
-            trial.slot in [one["scheduledTime"] for one in trial.status["runs"]]
-            or trial.status["counts"]["started"] > 3
-        )
         assert run["metadata"]["assistantcron_trigger"] == "Schedule"
         assert trial.status["counts"]["missed"] == 0
         check_slots_once(trial)
