@@ -39,6 +39,8 @@ from assistantcron.tidier import GRACE, SWEEP_SECONDS, Tidier
 
 log = logging.getLogger("assistantcron")
 
+CRD_LOOKS = 5
+"""A second apart: an API server that has just started serves its custom resources a moment later."""
 DRAIN_SECONDS = 20.0
 """For passes under way at the end; Kubernetes gives a pod 30 s."""
 
@@ -98,10 +100,16 @@ class Operator:
 
     async def _cluster_answers(self, kube: Kube) -> bool:
         """Wait, visibly, for a cluster that is not ready for us yet; False if we are stopped before it is."""
-        delay = 1.0
+        delay, looks_left = 1.0, CRD_LOOKS
         while not self._stop.is_set():
             try:
                 await kube.check_access(self._settings.namespaces)
+            except InvalidSettings:
+                looks_left -= 1
+                if not looks_left:
+                    raise
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), 1.0)
             except Transient as error:
                 self._missing = f"waiting for the cluster: {error.message}"
                 log.warning("waiting for the cluster: %s", error.message)
