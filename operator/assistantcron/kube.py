@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import warnings
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
@@ -60,10 +61,10 @@ class Kube:
         # Retries are ours: they depend on what the request was.
         configuration.retries = 1
         try:
-            with warnings.catch_warnings():
-                # It would warn of a missing kubeconfig that the error below tells of in one line.
-                warnings.simplefilter("ignore")
-                await config.load_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            if _kubeconfig_is_there():
+                await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             return cls(configuration)
         except Exception as error:  # noqa: BLE001 - the library lets through whatever a malformed file raises
             told = isinstance(error, config.ConfigException | OSError)
@@ -206,6 +207,12 @@ class Kube:
         )
         async with _translated(f"post an Event about {key}"):
             await self._core.create_namespaced_event(key.namespace, event, _request_timeout=TIMEOUT)
+
+
+def _kubeconfig_is_there() -> bool:
+    """Unlike in the library's `load_config`, KUBECONFIG may be a list of files, as for kubectl."""
+    files = filter(None, config.KUBE_CONFIG_DEFAULT_LOCATION.split(os.pathsep))
+    return any(Path(file).expanduser().exists() for file in files)
 
 
 @asynccontextmanager

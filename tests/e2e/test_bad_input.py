@@ -547,6 +547,17 @@ def test_an_unusable_kubeconfig_is_one_line_and_the_end(
     )
 
 
+def test_a_kubeconfig_may_be_one_of_several(control_plane: ControlPlane, tmp_path: Path) -> None:
+    operator = Operator(control_plane, None, tmp_path)
+    operator._environment["KUBECONFIG"] = f"{tmp_path / 'missing'}:{control_plane.operator_kubeconfig}"
+    try:
+        operator.start()
+        assert operator.stop() == 0
+    finally:
+        operator.kill()
+        print(operator.text())
+
+
 def test_a_cluster_gets_ready_for_the_operator_step_by_step(tmp_path: Path, stub: StubDeployment) -> None:
     plane = ControlPlane()
     operator = Operator(plane, stub.url, tmp_path)
