@@ -32,7 +32,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.starts", description=__doc__)
     parser.add_argument("--resources", type=int, default=1000, help="resources whose slots come at once")
     count = parser.parse_args().resources
-    folder = Path(tempfile.mkdtemp(prefix="assistantcron-bench-"))
+    with tempfile.TemporaryDirectory(prefix="assistantcron-bench-") as folder:
+        delays, accounted, bare = _measure(Path(folder), count)
+    _say(f"{count} resources, one slot at the same instant; {accounted} have it in status, once")
+    _say(f"{'':22}{'first':>8}{'median':>8}{'p99':>8}{'last':>8}   seconds after the slot")
+    for name, figures in (("the operator", delays), ("the two requests alone", bare)):
+        p99 = statistics.quantiles(figures, n=100)[98]
+        row = (min(figures), statistics.median(figures), p99, max(figures))
+        _say(f"{name:22}" + "".join(f"{figure:8.2f}" for figure in row))
+    _say(f"the operator needs {max(delays) / max(bare):.1f} times as long for all of them")
+
+
+def _measure(folder: Path, count: int) -> tuple[list[float], int, list[float]]:
+    """Seconds after the slot of every start, how many have it in status, and those of the bare requests."""
     port = free_port()
     stub = Server(
         [sys.executable, "-m", "tests.bed.stub", f"--port={port}"],
@@ -45,21 +57,14 @@ def main() -> None:
     try:
         plane.start()
         plane.apply_crd()
-        delays, accounted = _operator(plane, url, count)
-        bare = asyncio.run(_bare(url, count))
+        delays, accounted = _operator(plane, url, folder, count)
+        return delays, accounted, asyncio.run(_bare(url, count))
     finally:
         plane.stop()
         stub.kill()
-    _say(f"{count} resources, one slot at the same instant; {accounted} have it in status, once")
-    _say(f"{'':22}{'first':>8}{'median':>8}{'p99':>8}{'last':>8}   seconds after the slot")
-    for name, figures in (("the operator", delays), ("the two requests alone", bare)):
-        p99 = statistics.quantiles(figures, n=100)[98]
-        row = (min(figures), statistics.median(figures), p99, max(figures))
-        _say(f"{name:22}" + "".join(f"{figure:8.2f}" for figure in row))
-    _say(f"the operator needs {max(delays) / max(bare):.1f} times as long for all of them")
 
 
-def _operator(plane: ControlPlane, url: str, count: int) -> tuple[list[float], int]:
+def _operator(plane: ControlPlane, url: str, folder: Path, count: int) -> tuple[list[float], int]:
     slot = (datetime.now(UTC) + timedelta(seconds=45 + count / 50)).replace(second=0, microsecond=0)
     slot += timedelta(minutes=1)
     items: list[dict[str, Any]] = [
@@ -77,7 +82,7 @@ def _operator(plane: ControlPlane, url: str, count: int) -> tuple[list[float], i
     ]
     space = Namespace(plane, "default")
     space.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-    operator = Operator(plane, url, NAMESPACES="default").start()
+    operator = Operator(plane, url, folder, NAMESPACES="default").start()
     try:
         wait_for(operator.metrics, lambda seen: _written(seen) >= count, 120)
         if datetime.now(UTC) > slot:
