@@ -115,7 +115,9 @@ class Reconciler:
                 self._postpone(memory, slot, error)
             decision = Decision(self.follower.ended(resource.uid), wake=now + KEPT_BAD)
         facts = list(decision.facts)
-        if decision.start is not None and self._there(memory):
+        if decision.start is not None:
+            if not await self._still_so(memory):
+                return
             facts += await self._start(memory, view, client or health, decision.start)
         if memory.retries and health.ready:
             last = max(memory.retries.values(), key=lambda retry: retry.slot.time)
@@ -132,6 +134,17 @@ class Reconciler:
             return True
         self.follower.forget(uid)
         return False
+
+    async def _still_so(self, memory: Memory) -> bool:
+        """The last look before a start: what has changed is judged anew, what is gone is forgotten."""
+        resource = memory.resource
+        current = await self.recorder.current(memory, self.follower.clients(resource.uid))
+        if not self._there(memory):
+            self.follower.forget(resource.uid)
+            return False
+        if not current:
+            self.wake(resource.key, self.now())
+        return current
 
     def _there(self, memory: Memory) -> bool:
         """Whether the watch has not told meanwhile that the resource was deleted, or made again."""

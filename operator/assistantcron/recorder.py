@@ -29,6 +29,8 @@ log = logging.getLogger("assistantcron")
 CONFLICTS = 5
 """Tries of one write: each conflict means that somebody changed the object, and there are not many who do."""
 EVENTS_QUEUED = 1000
+LAST_LOOK_SECONDS = 2.0
+"""For the look before a start: less than anybody would call late."""
 
 
 class Recorder:
@@ -68,10 +70,8 @@ class Recorder:
                 return self._orphaned(memory, clients)
             except Conflict:
                 self._telemetry.status_writes.labels("conflict").inc()
-                current = await self._kube.get(resource.key)
-                if current is None or current["metadata"]["uid"] != resource.uid:
-                    return self._orphaned(memory, clients)
-                memory.resource = Resource.from_body(current)
+                if not await self._read_again(memory, clients):
+                    return False
                 continue
             except AssistantCronError:
                 self._telemetry.status_writes.labels("error").inc()
@@ -86,6 +86,27 @@ class Recorder:
             self._tidy(memory, resource, news, new, clients)
             return True
         raise Transient(f"the status of {memory.resource.key} changes faster than it can be written")
+
+    async def current(self, memory: Memory, clients: Mapping[str, Server]) -> bool:
+        """Whether what a pass has judged is still so, on the API server's word; brings `memory` up to date.
+
+        Asked before a run that costs money: the watch can be silent for a minute, and when it is begun anew
+        it never tells what was deleted meanwhile. An API server that does not answer holds up no start.
+        """
+        judged = memory.resource
+        with contextlib.suppress(AssistantCronError, TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                there = await self._read_again(memory, clients)
+            return there and memory.resource.resource_version == judged.resource_version
+        return True
+
+    async def _read_again(self, memory: Memory, clients: Mapping[str, Server]) -> bool:
+        """Bring the memory up to date; False: the resource is gone, or another one has its name."""
+        found = await self._kube.get(memory.resource.key)
+        if found is None or found["metadata"]["uid"] != memory.resource.uid:
+            return self._orphaned(memory, clients)
+        memory.resource = Resource.from_body(found)
+        return True
 
     async def run(self) -> None:
         """Post Events until cancelled."""

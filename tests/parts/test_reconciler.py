@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from assistantcron import recorder
 from assistantcron.errors import AssistantCronError
 from assistantcron.resource import Slot, Status, slot_thread
 from assistantcron.schedule import Schedule
@@ -673,18 +674,98 @@ class TestDeletion:
         assert len(life.table) == len(life.follower) == 0
         assert KEY not in life.wakes
 
-    async def test_that_the_watch_has_not_told_is_learned_from_the_first_write(
+    async def test_just_after_the_last_look_is_learned_from_the_first_write(
         self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
     ) -> None:
         slot = slot_due(kube, clock)
         life.watch()
-        del kube.objects[KEY]
+        kube.meanwhile = [lambda: kube.objects.pop(KEY)]
         await life.look()
         assert len(life.table) == len(life.follower) == 0
         await end_run(stub, accepted(stub, slot.name)[0])
         await life.tidy()
         await life.tidy(GRACE.total_seconds())
         assert claims(stub) == []
+
+
+class TestWhatTheWatchHasNotTold:
+    """It can be silent for a minute, or be begun anew and never tell: what a run costs is looked at first."""
+
+    @pytest.mark.parametrize("kind", KINDS)
+    async def test_nothing_is_started_for_a_resource_that_was_deleted(
+        self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock, kind: str
+    ) -> None:
+        slot = slot_due(kube, clock, **KINDS[kind])
+        life.watch()
+        del kube.objects[KEY]
+        await life.look(watch=False)
+        assert accepted(stub, slot.name) == []
+        assert claims(stub) == []
+        assert len(life.table) == len(life.follower) == 0
+        assert KEY not in life.wakes
+
+    async def test_nor_for_one_that_was_made_again(
+        self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
+    ) -> None:
+        slot_due(kube, clock)
+        life.watch()
+        kube.apply(uid=OTHER_UID)
+        await life.look(watch=False)
+        await life.look()
+        assert stub.requests("POST", RUNS) == []
+        assert life.memory.resource.uid == OTHER_UID
+
+    async def test_nor_for_one_that_was_suspended(
+        self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
+    ) -> None:
+        slot = slot_due(kube, clock)
+        life.watch()
+        kube.edit(suspend=True)
+        await life.look(watch=False)
+        await life.go_on(5)
+        assert accepted(stub, slot.name) == []
+        assert [(one.outcome, one.reason) for one in kube.status().slots] == [("Skipped", "Suspended")]
+        assert ready(kube) == ("True", "Suspended")
+
+    async def test_an_edit_that_changes_what_is_due_is_judged_first(
+        self, kube: FakeKube, stub: StubDeployment, life: Life
+    ) -> None:
+        await asked(life, kube)
+        life.watch()
+        kube.edit(input={"seconds": 1800})
+        await life.look(watch=False)
+        await life.go_on(5)
+        (start,) = [one for one in stub.requests("POST", RUNS) if one.status == 200]
+        assert start.body["input"] == {"seconds": 1800}
+        assert kube.status().counts.started == 1
+
+    async def test_an_api_server_that_does_not_answer_holds_up_no_start(
+        self, kube: FakeKube, stub: StubDeployment, life: Life, clock: Clock
+    ) -> None:
+        slot = slot_due(kube, clock)
+        life.watch()
+        kube.down = True
+        await life.look(watch=False)
+        assert len(accepted(stub, slot.name)) == 1
+
+    async def test_nor_does_one_that_is_frozen(
+        self,
+        kube: FakeKube,
+        stub: StubDeployment,
+        life: Life,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        slot = slot_due(kube, clock)
+        life.watch()
+
+        async def frozen(_: Any) -> Any:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(kube, "get", frozen)
+        monkeypatch.setattr(recorder, "LAST_LOOK_SECONDS", 0.01)
+        await life.look(watch=False)
+        assert len(accepted(stub, slot.name)) == 1
 
 
 class TestMadeAgainUnderTheSameName:
