@@ -29,8 +29,6 @@ log = logging.getLogger("assistantcron")
 CONFLICTS = 5
 """Tries of one write: each conflict means that somebody changed the object, and there are not many who do."""
 EVENTS_QUEUED = 1000
-LAST_LOOK_SECONDS = 2.0
-"""For the look before a start: less than anybody would call late."""
 
 
 class Recorder:
@@ -91,13 +89,11 @@ class Recorder:
         """Whether what a pass has judged is still so, on the API server's word; brings `memory` up to date.
 
         Asked before a run that costs money: the watch can be silent for a minute, and when it is begun anew
-        it never tells what was deleted meanwhile. An API server that does not answer holds up no start.
+        it never tells what was deleted meanwhile. If the API server does not answer, the run starts anyway.
         """
         judged = memory.resource
-        with contextlib.suppress(AssistantCronError, TimeoutError):
-            async with asyncio.timeout(LAST_LOOK_SECONDS):
-                there = await self._read_again(memory, clients)
-            return there and memory.resource.resource_version == judged.resource_version
+        with contextlib.suppress(AssistantCronError):
+            return await self._read_again(memory, clients) and memory.resource is judged
         return True
 
     async def _read_again(self, memory: Memory, clients: Mapping[str, Server]) -> bool:
@@ -105,7 +101,8 @@ class Recorder:
         found = await self._kube.get(memory.resource.key)
         if found is None or found["metadata"]["uid"] != memory.resource.uid:
             return self._orphaned(memory, clients)
-        memory.resource = Resource.from_body(found)
+        if found["metadata"]["resourceVersion"] != memory.resource.resource_version:
+            memory.resource = Resource.from_body(found)
         return True
 
     async def run(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from assistantcron import recorder
 from assistantcron.errors import AssistantCronError
 from assistantcron.resource import Slot, Status, slot_thread
 from assistantcron.schedule import Schedule
@@ -745,25 +744,6 @@ class TestWhatTheWatchHasNotTold:
         slot = slot_due(kube, clock)
         life.watch()
         kube.down = True
-        await life.look(watch=False)
-        assert len(accepted(stub, slot.name)) == 1
-
-    async def test_nor_does_one_that_is_frozen(
-        self,
-        kube: FakeKube,
-        stub: StubDeployment,
-        life: Life,
-        clock: Clock,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        slot = slot_due(kube, clock)
-        life.watch()
-
-        async def frozen(_: Any) -> Any:
-            await asyncio.Event().wait()
-
-        monkeypatch.setattr(kube, "get", frozen)
-        monkeypatch.setattr(recorder, "LAST_LOOK_SECONDS", 0.01)
         await life.look(watch=False)
         assert len(accepted(stub, slot.name)) == 1
 
