@@ -20,7 +20,7 @@ import kopf
 from assistantcron import __version__, handlers
 from assistantcron import settings as settings_module
 from assistantcron.anydepth import read_any_depth
-from assistantcron.background import forever
+from assistantcron.background import backoff, forever
 from assistantcron.clock import now
 from assistantcron.errors import InvalidSettings, Transient
 from assistantcron.follower import Follower
@@ -100,7 +100,7 @@ class Operator:
 
     async def _cluster_answers(self, kube: Kube) -> bool:
         """Wait, visibly, for a cluster that is not ready for us yet; False if we are stopped before it is."""
-        delay, looks_left = 1.0, CRD_LOOKS
+        failures, looks_left = 0, CRD_LOOKS
         while not self._stop.is_set():
             try:
                 await kube.check_access(self._settings.namespaces)
@@ -108,14 +108,12 @@ class Operator:
                 looks_left -= 1
                 if not looks_left:
                     raise
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), 1.0)
+                await self._pause(1.0)
             except Transient as error:
                 self._missing = f"waiting for the cluster: {error.message}"
                 log.warning("waiting for the cluster: %s", error.message)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), delay)
-                delay = min(delay * 2, 15.0)
+                failures += 1
+                await self._pause(backoff(failures, longest=15.0))
             else:
                 return True
         return False
@@ -191,7 +189,7 @@ class Operator:
         drain: Callable[[], Awaitable[None]],
     ) -> None:
         """Keep kopf running until we are stopped; it ends at many a hiccup. Drain before it goes."""
-        delay = 1.0
+        failures = 0
         while not self._stop.is_set():
             stop_kopf, ready = asyncio.Event(), asyncio.Event()
             watch = asyncio.create_task(
@@ -219,12 +217,16 @@ class Operator:
                 self._missing = "the watch is being begun anew"
                 self._telemetry.watch_restarts.inc()
                 log.warning("the watch ended (%s); it is begun anew", type(error).__name__)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), delay * random.uniform(0.5, 1.0))
-                delay = min(delay * 2, 30.0)
+                failures += 1
+                await self._pause(backoff(failures, longest=30.0) * random.uniform(0.5, 1.0))
             else:
                 # Only a signal that reached kopf's own handler ends it without an error.
                 self._stop.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, or until we are stopped."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
 
     async def _when_ready(self, ready: asyncio.Event) -> None:
         await ready.wait()

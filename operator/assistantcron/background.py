@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LONGEST_BACKOFF = 60.0
+
 
 async def forever(what: str, step: Callable[[], Awaitable[None]], *, pause: float) -> None:
     """`step`, and `pause` seconds later again, until the task that runs this is itself told to end."""
@@ -42,6 +44,12 @@ async def each(items: Iterable[T], do: Callable[[T], Awaitable[None]], *, at_onc
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(worker())
+
+
+def backoff(failures: int, *, first: float = 1.0, longest: float = LONGEST_BACKOFF) -> float:
+    """Seconds until the next try after so many failures, from 1 on: twice as long each time."""
+    # Of days of failures the power would be more than a float can hold.
+    return min(first * 2.0 ** min(failures - 1, 20), longest)
 
 
 class Lanes:

@@ -14,6 +14,7 @@ from typing import cast
 
 import kopf
 
+from assistantcron.background import backoff
 from assistantcron.kube import Kube
 from assistantcron.resource import GROUP, PLURAL, VERSION, Key
 from assistantcron.table import Memory, Table
@@ -26,8 +27,8 @@ class EndlessBackoff:
     """Seconds between kopf's tries of one request: iterated anew for each request, and never used up."""
 
     def __iter__(self) -> Iterator[float]:
-        for tries in itertools.count():
-            yield min(0.5 * 2 ** min(tries, 6), 30.0) * random.uniform(0.5, 1.0)
+        for failures in itertools.count(1):
+            yield backoff(failures, first=0.5, longest=30.0) * random.uniform(0.5, 1.0)
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
@@ -109,9 +110,8 @@ def build(
 
 def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
-    settings.process.ultimate_exiting_timeout = (
-        None  # kopf kills the process 10 minutes after a crash otherwise
-    )
+    # kopf kills the process 10 minutes after a crash otherwise.
+    settings.process.ultimate_exiting_timeout = None
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.posting.enabled = False

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from assistantcron.background import backoff
 from assistantcron.decide import Decision, decide, decide_invalid, did_not_start, due, undecided
 from assistantcron.deployment import Deployment
 from assistantcron.errors import AssistantCronError, Conflict, InvalidSpec, Transient, Unclear
@@ -30,8 +31,8 @@ from assistantcron.targets import Targets, mend_of_credentials
 
 log = logging.getLogger("assistantcron")
 
-FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
-DOUBLINGS = 6
+PASSING = timedelta(seconds=1)
+"""Until another look at what the API server did not answer."""
 SUSPENDED = Health(ready=True, reason="Suspended", message="no slot starts while spec.suspend is true")
 
 
@@ -60,7 +61,7 @@ class Reconciler:
             log.warning(
                 "will look again: %s", error.message, extra={"namespace": key.namespace, "cron": key.name}
             )
-            wait = timedelta(seconds=FIRST_BACKOFF) if isinstance(error, Transient) else KEPT_BAD
+            wait = PASSING if isinstance(error, Transient) else KEPT_BAD
             self.wake(key, self.now() + wait * random.uniform(1.0, 2.0))
         else:
             met = memory.resource
@@ -228,8 +229,7 @@ class Reconciler:
         failures = old.failures + 1 if old else 1
         wait = getattr(error, "retry_after", None)
         if wait is None:
-            wait = min(FIRST_BACKOFF * 2 ** min(failures - 1, DOUBLINGS), LONGEST_BACKOFF)
-            wait *= random.uniform(0.5, 1.0)
+            wait = backoff(failures) * random.uniform(0.5, 1.0)
         not_before = self.now() + timedelta(seconds=wait)
         first = old.slot if old else slot
         memory.retries[slot.name] = Retry(first, error.reason, error.message, not_before, failures)

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
+from assistantcron.background import backoff
 from assistantcron.errors import AssistantCronError
 from assistantcron.resource import Key
 
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_SLEEP = 30.0
 """Seconds after which the wall clock is read again, in case somebody has set it."""
-FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
-DOUBLINGS = 6
 SPARE = 1000
 """Entries of the heap that may be out of date, beside as many as there are keys."""
 
@@ -124,8 +123,7 @@ class Scheduler:
             else:
                 log.exception("looking at a resource failed", extra=where)
             self._interrupted(key)
-            delay = min(FIRST_RETRY * 2 ** min(failures - 1, DOUBLINGS), LONGEST_RETRY)
-            self.wake(key, self._now() + timedelta(seconds=delay))
+            self.wake(key, self._now() + timedelta(seconds=backoff(failures)))
         else:
             self._failures.pop(key, None)
 

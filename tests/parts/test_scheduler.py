@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from assistantcron import scheduler as module
+from assistantcron.background import LONGEST_BACKOFF
 from assistantcron.errors import Refused
 from assistantcron.resource import Key
-from assistantcron.scheduler import LONGEST_RETRY, LONGEST_SLEEP, SPARE, Scheduler
+from assistantcron.scheduler import LONGEST_SLEEP, SPARE, Scheduler
 from tests.core.builders import at
 from tests.parts.clock import Clock, turns, until
 
@@ -311,7 +312,7 @@ async def test_a_look_may_raise_for_days(scheduler: Scheduler, passes: Passes, c
         for number in range(1, 1100):
             await until(lambda number=number: len(passes.looks) == number)  # type: ignore[misc]
             await turns(5)
-            clock.forward(LONGEST_RETRY)
+            clock.forward(LONGEST_BACKOFF)
     finally:
         logging.disable(logging.NOTSET)
 
