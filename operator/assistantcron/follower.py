@@ -221,10 +221,5 @@ def _message(last: Run, thread: Thread) -> str | None:
     return " ".join(f"{kind}: {text}".split())[:300].strip(": ") or None
 
 
-def _where(one: _Followed) -> dict[str, str]:
-    return {
-        "namespace": one.key.namespace,
-        "cron": one.key.name,
-        "run_id": one.run.run_id,
-        "thread_id": one.run.thread_id,
-    }
+def _where(one: _Followed) -> dict[str, str | None]:
+    return {**one.key.where, "run_id": one.run.run_id, "thread_id": one.run.thread_id}

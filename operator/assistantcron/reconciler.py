@@ -58,9 +58,7 @@ class Reconciler:
         try:
             await self._pass(memory)
         except AssistantCronError as error:
-            log.warning(
-                "will look again: %s", error.message, extra={"namespace": key.namespace, "cron": key.name}
-            )
+            log.warning("will look again: %s", error.message, extra=key.where)
             wait = PASSING if isinstance(error, Transient) else KEPT_BAD
             self.wake(key, self.now() + wait * random.uniform(1.0, 2.0))
         else:

@@ -197,8 +197,7 @@ def _where(
 ) -> dict[str, str | None]:
     """The fields by which log lines are found: namespace, name, slot, run ID."""
     return {
-        "namespace": resource.key.namespace,
-        "cron": resource.key.name,
+        **resource.key.where,
         "slot": slot,
         "run_id": run.run_id if run else None,
         "thread_id": run.thread_id if run else None,

@@ -186,6 +186,11 @@ class Key:
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
+    @property
+    def where(self) -> dict[str, str | None]:
+        """The fields by which a log line is found; its `name` is called `cron` until it is printed."""
+        return {"namespace": self.namespace, "cron": self.name}
+
 
 @dataclass(frozen=True)
 class Resource:

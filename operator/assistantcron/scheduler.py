@@ -116,12 +116,11 @@ class Scheduler:
             await self._look(key)
         except Exception as error:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            where = {"namespace": key.namespace, "cron": key.name}
             if isinstance(error, AssistantCronError):
                 # Such as the 403 of an API server that has not read its own roles yet.
-                log.warning("will look again: %s", error.message, extra=where)
+                log.warning("will look again: %s", error.message, extra=key.where)
             else:
-                log.exception("looking at a resource failed", extra=where)
+                log.exception("looking at a resource failed", extra=key.where)
             self._interrupted(key)
             self.wake(key, self._now() + timedelta(seconds=backoff(failures)))
         else:
